@@ -1,0 +1,45 @@
+// Package layer decides how a planned tree travels: which packages are layers
+// of their own as they are, which are rewritten or packed together, and what is
+// left for the top layer; and it produces those layers.
+//
+// It does not know what an image is; [github.com/cairn-dev/cairn/assemble/image]
+// puts layers into manifests.
+//
+//	plan, err := layer.New(tree, layer.Options{Strategy: layer.PerPackage, Budget: 100})
+//	layers, err := plan.Write(ctx, st)
+//
+// The promise: unpacking the layers in order gives exactly the tree, path by
+// path, in every OCI unpacker.
+package layer
+
+import (
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// Kind says how a layer's bytes come about.
+type Kind string
+
+// The kinds of layers.
+const (
+	Verbatim  Kind = "verbatim"  // a package's data section as it is
+	Rewritten Kind = "rewritten" // a package's data section with some members left out or moved
+	Packed    Kind = "packed"    // several packages' segments, gzip members concatenated
+	Top       Kind = "top"       // everything else
+)
+
+// Layer is one finished layer of an image.
+type Layer struct {
+	Kind Kind
+	// Packages are positions in the tree's Packages, in order; empty for Top.
+	Packages []int
+	Digest   v1.Hash // of the compressed blob: the layer's digest in the manifest
+	DiffID   v1.Hash // of the inflated tar
+	Size     int64   // compressed, bytes
+	Inflated int64   // bytes
+
+	// Path is a local file that holds exactly the blob (in the store or its
+	// segment cache) and may be hard-linked; empty when Blob is set.
+	Path string
+	// Blob is the blob itself, for small layers that are stored nowhere.
+	Blob []byte
+}
