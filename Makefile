@@ -1,0 +1,36 @@
+# The two commands of the README:
+#   make hello   builds cairn and, with it, an image from the built-in packages
+#   make test    runs every test
+
+GO ?= go
+BIN ?= bin/cairn
+STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: all build hello test check generate bench fuzz clean
+
+all: build
+
+build: $(BIN)
+
+# Always asks the compiler, which knows what changed.
+.PHONY: $(BIN)
+$(BIN):
+	$(GO) build -trimpath -o $(BIN) ./cmd/cairn
+
+hello: $(BIN)
+	$(BIN) build configs/hello.yaml hello:latest hello.tar
+
+test:
+	$(GO) test ./...
+
+# What .ci/run does beside the tests.
+check:
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these files"; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+generate:
+	$(GO) generate ./...
+
+clean:
+	rm -rf bin hello.tar

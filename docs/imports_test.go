@@ -1,0 +1,149 @@
+package docs
+
+import (
+	"encoding/json"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/cairn-dev/cairn"
+
+type goPackage struct {
+	ImportPath   string
+	Doc          string
+	Imports      []string
+	TestImports  []string
+	XTestImports []string
+	Deps         []string
+}
+
+func listPackages(t *testing.T, args ...string) []goPackage {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Doc,Imports,TestImports,XTestImports,Deps"}, args...)...)
+	cmd.Dir = ".."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var pkgs []goPackage
+	for dec := json.NewDecoder(strings.NewReader(string(out))); dec.More(); {
+		var p goPackage
+		if err := dec.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+	return pkgs
+}
+
+// rank orders the top-level folders: a package imports only from folders of the
+// same or a lower rank.
+var rank = map[string]int{"packages": 0, "assemble": 1, "sign": 2, "cmd": 3, "docs": 3}
+
+func topOf(path string) string {
+	rest, ok := strings.CutPrefix(path, module+"/")
+	if !ok {
+		return ""
+	}
+	top, _, _ := strings.Cut(rest, "/")
+	return top
+}
+
+func TestImportsRunOneWay(t *testing.T) {
+	for _, p := range listPackages(t, "./...") {
+		from := topOf(p.ImportPath)
+		if _, known := rank[from]; !known {
+			t.Errorf("%s: folder %q has no rank", p.ImportPath, from)
+		}
+		for _, imp := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
+			if to := topOf(imp); to != "" && rank[to] > rank[from] {
+				t.Errorf("%s imports %s: %s comes before %s", p.ImportPath, imp, from, to)
+			}
+		}
+	}
+}
+
+// allowed narrows single rooms: what of the project a room may import.
+var allowed = map[string][]string{
+	"packages/apk":        {},
+	"packages/solve":      {"packages/apk"},
+	"packages/lock":       {"packages/apk"},
+	"packages/repository": {"packages/apk", "packages/solve"},
+	"packages/store":      {"packages/apk"},
+	"assemble/config":     {"packages/apk"},
+}
+
+func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {
+	for _, p := range listPackages(t, "./...") {
+		room := strings.TrimPrefix(p.ImportPath, module+"/")
+		may, restricted := allowed[room]
+		if !restricted {
+			continue
+		}
+		for _, imp := range p.Imports {
+			other, ours := strings.CutPrefix(imp, module+"/")
+			if ours && !slices.Contains(may, other) {
+				t.Errorf("%s imports %s; it may import %v", room, other, may)
+			}
+		}
+	}
+}
+
+// forbidden lists modules that must not be linked into the program, with the
+// reason.
+var forbidden = map[string]string{
+	"chainguard.dev/melange":                     "melange is a test oracle only",
+	"github.com/sigstore/cosign/v2/cmd":          "only cosign's libraries are used",
+	"github.com/aws/aws-sdk-go":                  "cloud SDKs are plugins",
+	"github.com/aws/aws-sdk-go-v2":               "cloud SDKs are plugins",
+	"github.com/Azure/azure-sdk-for-go":          "cloud SDKs are plugins",
+	"cloud.google.com/go":                        "cloud SDKs are plugins",
+	"google.golang.org/api":                      "cloud SDKs are plugins",
+	"github.com/docker/docker":                   "the engine is spoken to over its HTTP interface",
+	"github.com/rogpeppe/go-internal/testscript": "a test library",
+	module + "/packages/apk/apktest":             "a test library",
+}
+
+func TestProgramLinksNothingForbidden(t *testing.T) {
+	for _, p := range listPackages(t, "./cmd/cairn") {
+		for _, dep := range p.Deps {
+			for prefix, why := range forbidden {
+				if dep == prefix || strings.HasPrefix(dep, prefix+"/") {
+					t.Errorf("cairn links %s: %s", dep, why)
+				}
+			}
+		}
+	}
+}
+
+// onlyImporter names the one room that may import a heavy library.
+var onlyImporter = map[string]string{
+	"github.com/sigstore/cosign/v2":     "sign/cosign",
+	"chainguard.dev/apko":               "assemble/config",
+	"github.com/spdx/tools-golang":      "assemble/sbom",
+	"github.com/CycloneDX/cyclonedx-go": "assemble/sbom",
+	"github.com/spf13/viper":            "cmd/cairn",
+}
+
+func TestHeavyLibrariesHaveOneImporter(t *testing.T) {
+	for _, p := range listPackages(t, "./...") {
+		room := strings.TrimPrefix(p.ImportPath, module+"/")
+		for _, imp := range p.Imports {
+			for prefix, only := range onlyImporter {
+				if (imp == prefix || strings.HasPrefix(imp, prefix+"/")) && room != only {
+					t.Errorf("%s imports %s; only %s may", room, imp, only)
+				}
+			}
+		}
+	}
+}
+
+func TestEveryPackageIsDocumented(t *testing.T) {
+	for _, p := range listPackages(t, "./...") {
+		if len(p.Doc) < 30 {
+			t.Errorf("%s: package comment is missing or too short: %q", p.ImportPath, p.Doc)
+		}
+	}
+}
