@@ -1,0 +1,206 @@
+// Package lock reads and writes lock files: the exact packages, per
+// architecture and in installation order, that a configuration resolved to,
+// with every hash that pins them and the reason each is there.
+//
+// The format is canonical JSON and a superset of apko's ".lock.json" v1: apko
+// reads the files written here, and files written by apko are read here. What
+// is cairn's own stands under the keys "cairn" (of the lock and of each
+// package), so that neither tool stumbles over the other's.
+//
+// The package does not resolve, fetch or verify; it compares values.
+//
+//	l, err := lock.ReadFile("image.lock.json")
+//	if err != nil {
+//		return err
+//	}
+//	if changes := l.Stale(request); len(changes) > 0 {
+//		return fmt.Errorf("lock is stale: %s", strings.Join(changes, "; "))
+//	}
+//
+// Compatibility: a file written by one release is read by every later one;
+// [Format] rises when an older release could misread a newer file.
+package lock
+
+import (
+	"github.com/cairn-dev/cairn/packages/apk"
+)
+
+// Version is apko's format version, the only one there is.
+const Version = "v1"
+
+// Format is the version of cairn's own part.
+const Format = 1
+
+// Lock is a lock file.
+type Lock struct {
+	Version  string   `json:"version"`
+	Config   Config   `json:"config"`
+	Contents Contents `json:"contents"`
+	// Cairn is absent in files that apko wrote.
+	Cairn *Cairn `json:"cairn,omitempty"`
+}
+
+// Config names the configuration that was locked.
+type Config struct {
+	Name string `json:"name,omitempty"`
+	// Checksum is apko's: "sha256-" and the base64 SHA-256 of the raw bytes of
+	// the configuration and its includes.
+	Checksum string `json:"checksum,omitempty"`
+}
+
+// Contents is apko's part of the lock.
+type Contents struct {
+	Keyring             []Key        `json:"keyring"`
+	BuildRepositories   []Repository `json:"build_repositories"`
+	RuntimeRepositories []Repository `json:"runtime_repositories"`
+	Repositories        []Repository `json:"repositories"`
+	// Packages are grouped by architecture, in installation order.
+	Packages []Package `json:"packages"`
+}
+
+// Key is a key of the keyring.
+type Key struct {
+	Name string `json:"name"`
+	URL  string `json:"url"`
+	// Content is the PEM text. apko may leave it out.
+	Content string `json:"content,omitempty"`
+}
+
+// Repository is one repository's index for one architecture.
+type Repository struct {
+	Name         string `json:"name"`
+	URL          string `json:"url"` // of the index file
+	Architecture string `json:"architecture"`
+}
+
+// Package is one package of one architecture.
+type Package struct {
+	Name         string `json:"name"`
+	URL          string `json:"url"`
+	Version      string `json:"version"`
+	Architecture string `json:"architecture"` // apk's spelling
+	Signature    Range  `json:"signature"`
+	Control      Range  `json:"control"`
+	Data         Range  `json:"data"`
+	// Checksum is the SHA-1 of the control section, "Q1…".
+	Checksum apk.SHA1      `json:"checksum"`
+	Cairn    *PackageExtra `json:"cairn,omitempty"`
+}
+
+// Range locates a section in the package file: "bytes=first-last" (both
+// inclusive), and its "sha1-" or "sha256-" checksum in base64.
+type Range struct {
+	Range    string `json:"range"`
+	Checksum string `json:"checksum"`
+}
+
+// PackageExtra is cairn's part of a package.
+type PackageExtra struct {
+	SHA256  apk.SHA256 `json:"sha256"`  // of the whole .apk file
+	Size    int64      `json:"size"`    // of the whole .apk file, bytes
+	DiffID  apk.SHA256 `json:"diff_id"` // of the inflated data section
+	Receipt apk.SHA256 `json:"receipt"` // of the receipt's canonical encoding
+	// Inflated is the size of the inflated data section in bytes.
+	Inflated int64  `json:"inflated"`
+	Origin   string `json:"origin,omitempty"`
+	// BuildTime is in seconds since the Unix epoch.
+	BuildTime int64  `json:"build_time"`
+	Tag       string `json:"tag,omitempty"` // pin of its repository
+	Reason    Reason `json:"reason"`
+}
+
+// Reason says what brought a package in.
+type Reason struct {
+	Kind       string   `json:"kind"` // requested, depends, install_if
+	By         []string `json:"by,omitempty"`
+	Dependency string   `json:"dependency,omitempty"`
+}
+
+// Cairn is cairn's part of a lock.
+type Cairn struct {
+	Format int `json:"format"`
+	// Request is what was asked, to tell what changed when it no longer fits.
+	Request Request `json:"request"`
+	Indexes []Index `json:"indexes"`
+	// Unsafe lists the checks that were skipped while resolving.
+	Unsafe []string `json:"unsafe,omitempty"`
+	// Layers is the sticky layer assignment, one per architecture.
+	Layers []Layers `json:"layers,omitempty"`
+}
+
+// Request is the part of a configuration that decides what is resolved.
+type Request struct {
+	Packages      []string `json:"packages"`
+	Repositories  []string `json:"repositories"`
+	Keyring       []string `json:"keyring"`
+	Architectures []string `json:"architectures"`
+	Files         []File   `json:"files,omitempty"`
+	Layering      string   `json:"layering,omitempty"` // "package/100"
+}
+
+// File is an inline or local file of the configuration.
+type File struct {
+	Path   string     `json:"path"`
+	SHA256 apk.SHA256 `json:"sha256"`
+	Size   int64      `json:"size"` // bytes
+}
+
+// Index is an index that was used to resolve.
+type Index struct {
+	URL          string     `json:"url"`
+	Architecture string     `json:"architecture"`
+	SHA256       apk.SHA256 `json:"sha256"`
+	// Newest is the newest build time in it, seconds since the Unix epoch: an
+	// index that is older than the one locked is a rollback.
+	Newest int64 `json:"newest"`
+	// Key is the SHA-256 of the DER form of the public key that signed it.
+	Key apk.SHA256 `json:"key,omitzero"`
+	// KeyName is the name the signature gave.
+	KeyName string `json:"key_name,omitempty"`
+}
+
+// Layers is the layer assignment of one architecture, bottom to top, the top
+// layer left out.
+type Layers struct {
+	Architecture string     `json:"architecture"`
+	Segments     [][]string `json:"segments"` // package names of each layer
+}
+
+// Architectures returns the architectures that have packages, in the order in
+// which they stand.
+func (l *Lock) Architectures() []string {
+	var out []string
+	seen := map[string]bool{}
+	for i := range l.Contents.Packages {
+		if a := l.Contents.Packages[i].Architecture; !seen[a] {
+			seen[a] = true
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// For returns the packages of one architecture (apk's spelling), in
+// installation order.
+func (l *Lock) For(arch string) []Package {
+	var out []Package
+	for _, p := range l.Contents.Packages {
+		if p.Architecture == arch {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// Segments returns the recorded layer assignment of one architecture, or nil.
+func (l *Lock) Segments(arch string) [][]string {
+	if l.Cairn == nil {
+		return nil
+	}
+	for _, s := range l.Cairn.Layers {
+		if s.Architecture == arch {
+			return s.Segments
+		}
+	}
+	return nil
+}
