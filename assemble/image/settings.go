@@ -1,0 +1,106 @@
+package image
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"chainguard.dev/apko/pkg/build/types"
+	"github.com/google/shlex"
+)
+
+// Settings is what an image says about running it and about itself. It is the
+// part of a configuration that does not touch the file tree.
+type Settings struct {
+	Entrypoint []string
+	Cmd        []string
+	Env        []string // "NAME=value", sorted
+	User       string   // name or number, with an optional ":group"
+	WorkDir    string
+	Volumes    []string // absolute paths
+	StopSignal string
+	// Annotations go onto the manifest and, as labels, into the configuration.
+	Annotations map[string]string
+	// VCSURL is "URL@REVISION"; it becomes the source and revision annotations.
+	VCSURL string
+	// BaseName and BaseDigest name the image that Input.Base came from.
+	BaseName, BaseDigest string
+}
+
+// The variables that apko sets when a configuration does not.
+var defaultEnvironment = map[string]string{
+	"PATH":          "/usr/local/sbin:/usr/local/bin:/usr/bin:/usr/sbin:/sbin:/bin",
+	"SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
+}
+
+// serviceBundle is the command that runs the services of an entrypoint of type
+// service-bundle.
+const serviceBundle = "/bin/s6-svscan /sv"
+
+// SettingsOf takes from a configuration what concerns the image, with apko's
+// meaning: commands are split as a shell would, a shell fragment runs under
+// /bin/sh -c, PATH and SSL_CERT_FILE have defaults.
+func SettingsOf(c *types.ImageConfiguration) (Settings, error) {
+	s := Settings{
+		Env:         environment(c.Environment),
+		User:        c.Accounts.RunAs,
+		WorkDir:     c.WorkDir,
+		Volumes:     slices.Clone(c.Volumes),
+		StopSignal:  c.StopSignal,
+		Annotations: maps.Clone(c.Annotations),
+		VCSURL:      c.VCSUrl,
+	}
+	var err error
+	if s.Entrypoint, err = entrypoint(c); err != nil {
+		return s, err
+	}
+	if s.Cmd, err = split("cmd", c.Cmd); err != nil {
+		return s, err
+	}
+	return s, nil
+}
+
+func entrypoint(c *types.ImageConfiguration) ([]string, error) {
+	e := c.Entrypoint
+	switch {
+	case e.ShellFragment != "":
+		return []string{"/bin/sh", "-c", e.ShellFragment}, nil
+	case e.Type == "service-bundle":
+		return split("entrypoint", serviceBundle)
+	}
+	return split("entrypoint: command", e.Command)
+}
+
+// split cuts a command line into words; an empty one gives none.
+func split(key, command string) ([]string, error) {
+	if command == "" {
+		return nil, nil
+	}
+	words, err := shlex.Split(command)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %.120q: %w", key, command, err)
+	}
+	return words, nil
+}
+
+func environment(set map[string]string) []string {
+	all := maps.Clone(defaultEnvironment)
+	maps.Copy(all, set)
+	env := make([]string, 0, len(all))
+	for name, value := range all {
+		env = append(env, name+"="+value)
+	}
+	slices.Sort(env)
+	return env
+}
+
+// source splits VCSURL. apko cuts at the first "@", which takes the host of
+// "git@github.com:a/b@c0ffee" for the revision; the last one is meant.
+func (s *Settings) source() (url, revision string, ok bool) {
+	i := strings.LastIndexByte(s.VCSURL, '@')
+	if i <= 0 || i == len(s.VCSURL)-1 {
+		return "", "", false
+	}
+	return s.VCSURL[:i], s.VCSURL[i+1:], true
+}
