@@ -23,21 +23,36 @@ func (s SHA1) Hex() string { return hex.EncodeToString(s[:]) }
 // String returns apk's spelling, "Q1" and base64.
 func (s SHA1) String() string { return "Q1" + base64.StdEncoding.EncodeToString(s[:]) }
 
-// ParseSHA1 reads apk's spelling "Q1…" or 40 hexadecimal digits.
+// ParseSHA1 reads apk's spellings "Q1" and base64 or "X1" and hexadecimal, or 40
+// bare hexadecimal digits.
 func ParseSHA1(s string) (SHA1, error) {
 	var d SHA1
-	var b []byte
-	var err error
-	if rest, ok := strings.CutPrefix(s, "Q1"); ok {
-		b, err = base64.StdEncoding.DecodeString(rest)
-	} else {
-		b, err = hex.DecodeString(s)
+	if d.parse(s) {
+		return d, nil
 	}
-	if err != nil || len(b) != len(d) {
-		return d, fmt.Errorf("checksum %.64q: expected \"Q1\" and 28 base64 characters or 40 hexadecimal digits", s)
+	return SHA1{}, fmt.Errorf("checksum %.64q: expected \"Q1\" and 28 base64 characters or 40 hexadecimal digits", s)
+}
+
+// parse does not allocate: an index has one checksum per package, an installed
+// database one per file.
+func (s *SHA1) parse(text string) bool {
+	var src [40]byte
+	var dst [21]byte
+	if len(text) == 30 && text[0] == 'Q' && text[1] == '1' {
+		copy(src[:], text[2:])
+		n, err := base64.StdEncoding.Decode(dst[:], src[:28])
+		copy(s[:], dst[:])
+		return err == nil && n == len(s)
 	}
-	copy(d[:], b)
-	return d, nil
+	if len(text) != 40 {
+		text = strings.TrimPrefix(text, "X1")
+	}
+	if len(text) != 40 {
+		return false
+	}
+	copy(src[:], text)
+	_, err := hex.Decode(s[:], src[:])
+	return err == nil
 }
 
 // IsZero reports whether no digest is set.

@@ -36,6 +36,11 @@ type Package struct {
 	// Checksum is the SHA-1 of the control section as stored in the file
 	// (C:, "Q1…"). Zero when unknown; .PKGINFO does not carry it.
 	Checksum SHA1
+	// Uninstallable is empty, or says why apk-tools would not install this index
+	// entry: it carries a key that this version does not know and that is not
+	// marked as optional (a lower-case letter), or a value that cannot be read.
+	// A solver must not choose such a package.
+	Uninstallable string
 	// DataHash is the SHA-256 of the compressed data section (.PKGINFO
 	// datahash). Zero when unknown; index entries do not carry it.
 	DataHash SHA256
