@@ -3,13 +3,23 @@
 // merged with what it includes, and validated as a whole, with the position of
 // every problem, before anything else happens.
 //
-// It fetches nothing and resolves nothing; values come out as they were
-// written, with apko's defaults filled in.
+// It fetches nothing and resolves nothing: the only files it opens are the
+// configuration, what it includes, and what its files key names. Values come
+// out as they were written, with apko's defaults filled in; what a consumer
+// would otherwise derive again and again (repositories, command lines,
+// accounts, architectures) has a method.
 //
 //	cfg, err := config.Load("image.yaml", config.Options{})
 //	if err != nil {
 //		return err // a *config.Errors listing every problem as file:line:column
 //	}
+//	if err := cfg.Apply(config.Overrides{Packages: []string{"curl"}}); err != nil {
+//		return err // the same, naming --package-append
+//	}
+//	world, err := cfg.World()
+//
+// A configuration that apko 1.2 accepts and can build is accepted here and
+// means the same; what apko accepts and then cannot build is refused at once.
 package config
 
 import (
@@ -19,6 +29,9 @@ import (
 )
 
 // Config is a validated image configuration with its includes merged in.
+//
+// The methods of the embedded type (Load, Validate, MergeInto…) are apko's and
+// know nothing of the keys added here; use this package's functions.
 type Config struct {
 	// ImageConfiguration is apko's; its keys and their meaning are kept.
 	types.ImageConfiguration `yaml:",inline"`
@@ -26,10 +39,20 @@ type Config struct {
 	// Files are files to put into the image, each its own component in lock
 	// and SBOM. They are applied after packages and before Paths.
 	Files []File `yaml:"files,omitempty" json:"files,omitempty"`
+	// Format is the file system of the layers. Only "tar" is supported.
+	Format string `yaml:"format,omitempty" json:"format,omitempty"`
 
-	// Sources are the files read to make this configuration, the including
-	// one first.
+	// Sources are the configuration files this one was made from, the
+	// including one first.
 	Sources []Source `yaml:"-" json:"-"`
+	// ApkoChecksum is what apko's lock files record for the configuration:
+	// "sha256-" and the base64 SHA-256 of the bytes of all Sources.
+	ApkoChecksum string `yaml:"-" json:"-"`
+	// Warnings are values that are valid but probably not meant.
+	Warnings []Problem `yaml:"-" json:"-"`
+
+	marks     *mark // where each value stands
+	vcsProbed bool  // VCSUrl was found in a git repository, not written
 }
 
 // File is one entry of the files key.
@@ -41,22 +64,39 @@ type File struct {
 	Content *string `yaml:"content,omitempty" json:"content,omitempty"`
 	// Source is a local file, relative to the configuration that names it.
 	Source string `yaml:"source,omitempty" json:"source,omitempty"`
-	// SHA256 is the digest that Source must have, 64 hexadecimal digits;
+	// SHA256 is the digest that the content must have, 64 hexadecimal digits;
 	// required with Source.
 	SHA256 string `yaml:"sha256,omitempty" json:"sha256,omitempty"`
 	// Mode is the permission, setuid, setgid and sticky bits, octal. Default 0644.
 	Mode *uint32 `yaml:"mode,omitempty" json:"mode,omitempty"`
-	// UID and GID own the file. Default 0.
+	// UID is the number of the user that owns the file. Default 0.
 	UID uint32 `yaml:"uid,omitempty" json:"uid,omitempty"`
+	// GID is the number of the group that owns the file. Default 0.
 	GID uint32 `yaml:"gid,omitempty" json:"gid,omitempty"`
 
 	// Bytes is the content, inline or read from Source and checked.
 	Bytes []byte `yaml:"-" json:"-"`
+	// Opened is the file that Source was found at; empty for inline content.
+	Opened string `yaml:"-" json:"-"`
 }
 
-// Source is a file that a configuration was made from.
+// DefaultFileMode is the mode of a file whose entry gives none.
+const DefaultFileMode = 0o644
+
+// FileMode returns the mode, or [DefaultFileMode] when none is given.
+func (f *File) FileMode() uint32 {
+	if f.Mode == nil {
+		return DefaultFileMode
+	}
+	return *f.Mode
+}
+
+// Source is a configuration file.
 type Source struct {
-	Path   string // as opened
+	Path string // as opened
+	// SHA256 is over the text with a byte order mark dropped and CRLF line ends
+	// turned to LF: a checkout on Windows has the same digest. (ApkoChecksum is
+	// over the bytes as they are.)
 	SHA256 apk.SHA256
-	Size   int64
+	Size   int64 // of the file in bytes
 }

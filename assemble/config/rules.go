@@ -1,0 +1,124 @@
+package config
+
+import (
+	"gopkg.in/yaml.v3"
+)
+
+// rule is what a key demands beyond its type. The zero rule demands nothing.
+type rule struct {
+	// required names the keys of a mapping that must be there and not empty.
+	required []string
+	// object checks a mapping as a whole.
+	object func(object)
+	// key checks each key of a free mapping.
+	key func(c *checker, at place, name string)
+	// text and number check a scalar of the right type.
+	text   func(c *checker, at place, v string)
+	number func(c *checker, at place, v int64)
+	// values are all that a text may be; the empty text is allowed too.
+	values []string
+	// octal marks numbers that are permissions.
+	octal bool
+	merge mergeKind
+	// fallback is the value of a key that is not written, for the reference.
+	fallback string
+}
+
+// rules returns what each key demands, by path. Keys that are not listed
+// demand their type only.
+func rules() map[string]rule {
+	all := map[string]rule{}
+	for _, part := range []map[string]rule{contentRules(), accountRules(), runRules(), pathRules(), otherRules()} {
+		for path, r := range part {
+			all[path] = r
+		}
+	}
+	return all
+}
+
+func contentRules() map[string]rule {
+	return map[string]rule{
+		"contents.repositories[]":            {text: checkRepository},
+		"contents.build_repositories[]":      {text: checkRepository},
+		"contents.runtime_repositories[]":    {text: checkRepository},
+		"contents.keyring[]":                 {text: checkKeyLocation},
+		"contents.packages[]":                {text: checkPackage},
+		"contents.runtime_keyring[]":         {required: []string{"name", "content"}},
+		"contents.runtime_keyring[].name":    {text: checkFileName},
+		"contents.runtime_keyring[].content": {text: checkPublicKey},
+		"contents.baseimage":                 {required: []string{"image", "apkindex"}, merge: mergeWhole},
+		"contents.baseimage.image":           {text: checkLocalPath},
+		"contents.baseimage.apkindex":        {text: checkLocalPath},
+	}
+}
+
+func accountRules() map[string]rule {
+	return map[string]rule{
+		"accounts.run-as":             {text: checkRunAs, fallback: "root"},
+		"accounts.users[]":            {required: []string{"username"}, object: checkUser},
+		"accounts.users[].username":   {text: checkAccountName},
+		"accounts.users[].gid":        {fallback: "uid"},
+		"accounts.users[].shell":      {text: checkPasswdPath, fallback: defaultShell},
+		"accounts.users[].homedir":    {text: checkPasswdPath, fallback: "/home/USERNAME"},
+		"accounts.groups[]":           {required: []string{"groupname"}, object: checkGroup},
+		"accounts.groups[].groupname": {text: checkAccountName},
+		"accounts.groups[].members[]": {text: checkAccountName},
+	}
+}
+
+func runRules() map[string]rule {
+	return map[string]rule{
+		"entrypoint":            {object: checkEntrypoint, merge: mergeWhole},
+		"entrypoint.type":       {values: []string{serviceBundle}},
+		"entrypoint.command":    {text: checkCommand},
+		"entrypoint.services":   {key: checkServiceName},
+		"entrypoint.services.*": {text: checkService},
+		"cmd":                   {text: checkCommand},
+		"stop-signal":           {text: checkSignal, fallback: "SIGTERM"},
+		"work-dir":              {text: checkAbsolute, fallback: "/"},
+		"volumes[]":             {text: checkAbsolute},
+		"environment":           {key: checkVariable},
+	}
+}
+
+func pathRules() map[string]rule {
+	return map[string]rule{
+		"paths[]":             {required: []string{"path", "type"}, object: checkPath},
+		"paths[].path":        {text: checkImagePath},
+		"paths[].type":        {values: []string{"directory", "empty-file", "hardlink", "symlink", "permissions"}},
+		"paths[].permissions": {number: checkMode, octal: true},
+		"paths[].recursive":   {fallback: "false"},
+		"files[]":             {required: []string{"path"}, object: checkFile},
+		"files[].path":        {text: checkFilePath},
+		"files[].source":      {text: checkLocalPath},
+		"files[].sha256":      {text: checkSHA256},
+		"files[].mode":        {number: checkMode, octal: true, fallback: "0o644"},
+		"files[].uid":         {fallback: "0"},
+		"files[].gid":         {fallback: "0"},
+	}
+}
+
+func otherRules() map[string]rule {
+	return map[string]rule{
+		"archs":                             {merge: mergeWhole, fallback: "all"},
+		"archs[]":                           {text: checkArch},
+		"annotations":                       {key: checkAnnotation},
+		"vcs-url":                           {text: checkVCS, merge: mergeNone},
+		"include":                           {text: checkInclude, merge: mergeNone},
+		"format":                            {text: checkFormat, fallback: "tar"},
+		"layering":                          {object: checkLayering, merge: mergeWhole},
+		"layering.strategy":                 {values: []string{StrategyPackage, StrategyOrigin, StrategySingle}, fallback: StrategyPackage},
+		"layering.budget":                   {number: checkBudget, fallback: "100"},
+		"certificates":                      {merge: mergeWhole},
+		"certificates.additional[]":         {required: []string{"name", "content"}},
+		"certificates.additional[].name":    {text: checkFileName},
+		"certificates.additional[].content": {text: checkCertificate},
+		"certificates.providers[]":          {text: checkVirtual},
+	}
+}
+
+// scalarNode reports whether a key is there with a scalar.
+func (o object) has(name string) bool {
+	n := o.values[name]
+	return n != nil && (n.Kind != yaml.ScalarNode || n.Value != "")
+}
