@@ -1,0 +1,252 @@
+package repository
+
+import (
+	"archive/tar"
+	"bytes"
+	"cmp"
+	"context"
+	"crypto"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/cairn-dev/cairn/packages/apk"
+)
+
+// SigningKey signs indexes.
+type SigningKey struct {
+	// Name is the file name of the public key, "NAME.rsa.pub": the signature
+	// names it so.
+	Name string
+	// Private has at least MinKeyBits.
+	Private *rsa.PrivateKey
+	// Algorithm is RSA256 (the default), RSA512, or RSA, which is SHA-1 and the
+	// only one that abuild's older tools verify.
+	Algorithm string
+}
+
+// ParseSigningKey reads an RSA private key in PEM, PKCS #1 or PKCS #8, not
+// encrypted. name is its file name; the public key's is that with ".pub" after it.
+func ParseSigningKey(name string, b []byte) (SigningKey, error) {
+	name = KeyName(name)
+	block, _ := pem.Decode(b)
+	if block == nil {
+		return SigningKey{}, fmt.Errorf("signing key %s: not PEM", name)
+	}
+	var key any
+	var err error
+	switch block.Type {
+	case "RSA PRIVATE KEY":
+		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	case "PRIVATE KEY":
+		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	case "ENCRYPTED PRIVATE KEY":
+		err = errors.New("is encrypted: expected a plain one (openssl rsa)")
+	default:
+		err = fmt.Errorf("PEM block %.40q: expected \"RSA PRIVATE KEY\" or \"PRIVATE KEY\"", block.Type)
+	}
+	if err != nil {
+		return SigningKey{}, fmt.Errorf("signing key %s: %w", name, err)
+	}
+	private, ok := key.(*rsa.PrivateKey)
+	if !ok {
+		return SigningKey{}, fmt.Errorf("signing key %s: is a %T: expected an RSA key", name, key)
+	}
+	k := SigningKey{Name: strings.TrimSuffix(name, ".pub") + ".pub", Private: private}
+	return k, k.check()
+}
+
+func (k SigningKey) check() error {
+	if k.Private == nil {
+		return fmt.Errorf("signing key %s: no key", k.Name)
+	}
+	if k.Name == "" || KeyName(k.Name) != k.Name {
+		return fmt.Errorf("signing key: name %.80q: expected a file name", k.Name)
+	}
+	if _, err := NewKey(k.Name, &k.Private.PublicKey); err != nil {
+		return fmt.Errorf("signing %w", err)
+	}
+	if _, ok := signatureHash(k.algorithm()); !ok {
+		return fmt.Errorf("signing key %s: algorithm %.20q: expected RSA256, RSA512 or RSA", k.Name, k.Algorithm)
+	}
+	return nil
+}
+
+func (k SigningKey) algorithm() string { return cmp.Or(k.Algorithm, "RSA256") }
+
+// Public returns the key that verifies what k signs.
+func (k SigningKey) Public() (Key, error) { return NewKey(k.Name, &k.Private.PublicKey) }
+
+// WriteOptions says how an index is written.
+type WriteOptions struct {
+	Description string       // content of DESCRIPTION; without it there is none
+	Keys        []SigningKey // each makes a signature; without any the index is unsigned
+}
+
+// WriteIndex writes an index file of the packages, sorted by name, then version,
+// then architecture and checksum. The bytes are a function of the arguments: no
+// time, owner or order gets in.
+func WriteIndex(w io.Writer, packages []*apk.Package, o WriteOptions) error {
+	sorted := slices.Clone(packages)
+	slices.SortStableFunc(sorted, comparePackages)
+	var text []byte
+	for _, p := range sorted {
+		text = apk.AppendIndexEntry(text, p)
+	}
+	files := []tarFile{{"APKINDEX", text}}
+	if o.Description != "" {
+		files = []tarFile{{"DESCRIPTION", []byte(o.Description + "\n")}, files[0]}
+	}
+	content, err := gzipTar(files, true)
+	if err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
+	return SignIndex(w, content, o.Keys)
+}
+
+func comparePackages(a, b *apk.Package) int {
+	return cmp.Or(strings.Compare(a.Name, b.Name), apk.Compare(a.Version, b.Version), strings.Compare(a.Version, b.Version),
+		strings.Compare(a.Arch, b.Arch), bytes.Compare(a.Checksum[:], b.Checksum[:]))
+}
+
+// SignIndex writes index, an index file, with signatures by keys before it.
+// Signatures that it has already are dropped; the rest is kept byte for byte.
+// Without keys the result is unsigned.
+func SignIndex(w io.Writer, index []byte, keys []SigningKey) error {
+	_, content, err := splitSignatures(index)
+	if err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
+	index = index[content:]
+	var files []tarFile
+	for _, k := range keys {
+		f, err := k.sign(index)
+		if err != nil {
+			return err
+		}
+		files = append(files, f)
+	}
+	if len(files) > 0 {
+		member, err := gzipTar(files, false)
+		if err != nil {
+			return fmt.Errorf("index: %w", err)
+		}
+		if _, err := w.Write(member); err != nil {
+			return fmt.Errorf("index: %w", err)
+		}
+	}
+	if _, err := w.Write(index); err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
+	return nil
+}
+
+func (k SigningKey) sign(b []byte) (tarFile, error) {
+	if err := k.check(); err != nil {
+		return tarFile{}, err
+	}
+	hash, _ := signatureHash(k.algorithm())
+	h := hash.New()
+	h.Write(b)
+	value, err := k.Private.Sign(nil, h.Sum(nil), crypto.SignerOpts(hash))
+	if err != nil {
+		return tarFile{}, fmt.Errorf("signing key %s: %w", k.Name, err)
+	}
+	return tarFile{".SIGN." + k.algorithm() + "." + k.Name, value}, nil
+}
+
+type tarFile struct {
+	name    string
+	content []byte
+}
+
+// gzipTar returns a gzip member of a tar. Only the last member of an index has
+// the end-of-archive blocks, so that the members together are one tar.
+func gzipTar(files []tarFile, last bool) ([]byte, error) {
+	var out bytes.Buffer
+	z, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	t := tar.NewWriter(z)
+	for _, f := range files {
+		h := &tar.Header{Name: f.name, Mode: 0o644, Size: int64(len(f.content)), Typeflag: tar.TypeReg,
+			ModTime: time.Unix(0, 0), Uname: "root", Gname: "root"}
+		if err := t.WriteHeader(h); err != nil {
+			return nil, err
+		}
+		if _, err := t.Write(f.content); err != nil {
+			return nil, err
+		}
+	}
+	end := t.Flush
+	if last {
+		end = t.Close
+	}
+	return out.Bytes(), errors.Join(end(), z.Close())
+}
+
+// UpdateIndex changes an index file, or makes it. change gets the packages that
+// it has (none when there is no file) and returns those that it shall have; the
+// slice may be changed, the packages may not. Writers wait for each other, in
+// this process and others, by a lock on path+".lock", so that none loses what
+// another wrote; readers see the old file or the new one. The mode of the file is
+// 0644.
+//
+// An existing file is not verified: who may write the directory may replace it.
+func UpdateIndex(ctx context.Context, path string, o WriteOptions, change func([]*apk.Package) ([]*apk.Package, error)) (err error) {
+	unlock, err := lockFile(ctx, path+".lock")
+	if err != nil {
+		return fmt.Errorf("index %s: %w", path, err)
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	packages, description, err := readPackages(path)
+	if err != nil {
+		return fmt.Errorf("index %s: %w", path, err)
+	}
+	o.Description = cmp.Or(o.Description, description)
+	if packages, err = change(packages); err != nil {
+		return fmt.Errorf("index %s: %w", path, err)
+	}
+	var out bytes.Buffer
+	if err := WriteIndex(&out, packages, o); err != nil {
+		return fmt.Errorf("index %s: %w", path, err)
+	}
+	if err := writeAtomic(path, out.Bytes(), 0o644); err != nil {
+		return fmt.Errorf("index %s: %w", path, pathProblem(err))
+	}
+	return nil
+}
+
+// readPackages reads an index file; a missing one is empty.
+func readPackages(path string) ([]*apk.Package, string, error) {
+	limits := Limits{}.withDefaults()
+	b, err := readFileLimit(path, limits.Index)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, "", nil
+	}
+	if err != nil {
+		return nil, "", pathProblem(err)
+	}
+	ix, err := ReadIndex(bytes.NewReader(b), ReadOptions{UnsafeUnsigned: true})
+	if err != nil {
+		return nil, "", err
+	}
+	packages := make([]*apk.Package, ix.Len())
+	for i := range packages {
+		packages[i] = ix.Package(i)
+		if why := packages[i].Uninstallable; why != "" {
+			return nil, "", fmt.Errorf("entry %s: %s: would be lost", packages[i].ID(), why)
+		}
+	}
+	return packages, ix.Description, nil
+}
