@@ -6,8 +6,9 @@ import (
 	"slices"
 	"strings"
 
-	"chainguard.dev/apko/pkg/build/types"
 	"github.com/google/shlex"
+
+	"github.com/cairn-dev/cairn/assemble/config"
 )
 
 // Settings is what an image says about running it and about itself. It is the
@@ -41,7 +42,7 @@ const serviceBundle = "/bin/s6-svscan /sv"
 // SettingsOf takes from a configuration what concerns the image, with apko's
 // meaning: commands are split as a shell would, a shell fragment runs under
 // /bin/sh -c, PATH and SSL_CERT_FILE have defaults.
-func SettingsOf(c *types.ImageConfiguration) (Settings, error) {
+func SettingsOf(c *config.Config) (Settings, error) {
 	s := Settings{
 		Env:         environment(c.Environment),
 		User:        c.Accounts.RunAs,
@@ -61,7 +62,7 @@ func SettingsOf(c *types.ImageConfiguration) (Settings, error) {
 	return s, nil
 }
 
-func entrypoint(c *types.ImageConfiguration) ([]string, error) {
+func entrypoint(c *config.Config) ([]string, error) {
 	e := c.Entrypoint
 	switch {
 	case e.ShellFragment != "":
