@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,7 +14,7 @@ import (
 	"chainguard.dev/apko/pkg/build/types"
 	"github.com/chainguard-dev/clog"
 	"github.com/google/go-cmp/cmp"
-	"log/slog"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // testData returns a folder of the real data, or skips.
@@ -87,9 +87,7 @@ func TestRealConfigs(t *testing.T) {
 			if got.ApkoChecksum != sum {
 				t.Errorf("%s: checksum %s, apko has %s", name, got.ApkoChecksum, sum)
 			}
-			for _, w := range got.Warnings {
-				t.Logf("warning: %v", w)
-			}
+			roundTrip(t, name, got)
 		}
 	}
 	t.Logf("%d load; refused by both: %v", loaded, refused)
@@ -117,4 +115,27 @@ func checkProblems(t *testing.T, err error) {
 	}
 }
 
-var _ = fmt.Sprint
+// roundTrip renders a configuration as YAML and JSON and loads it again.
+func roundTrip(t *testing.T, name string, c *Config) {
+	t.Helper()
+	for kind, render := range map[string]func() ([]byte, error){"yaml": c.YAML, "json": c.JSON} {
+		text, err := render()
+		if err != nil {
+			t.Errorf("%s: %s: %v", name, kind, err)
+			continue
+		}
+		again, err := LoadBytes(name, text, Options{})
+		if err != nil {
+			t.Errorf("%s: own %s does not load: %v\n%s", name, kind, err, text)
+			continue
+		}
+		want := c.ImageConfiguration
+		want.Include = ""
+		if diff := cmp.Diff(want, again.ImageConfiguration, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s: own %s loads differently (-before +after):\n%s%s", name, kind, diff, text)
+		}
+		if diff := cmp.Diff(c.Files, again.Files, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s: own %s loads other files (-before +after):\n%s", name, kind, diff)
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"gopkg.in/yaml.v3"
 
@@ -85,9 +86,15 @@ func newLoader(o Options) *loader {
 		o.MaxFileSize = DefaultMaxFileSize
 	}
 	if o.Open == nil {
-		o.Open = func(name string) (fs.File, error) { return os.Open(name) }
+		o.Open = openFile
 	}
 	return &loader{Options: o, hash: sha256.New()}
+}
+
+// openFile opens a file. A named pipe is opened without waiting for a writer,
+// so that one that is named where a file is expected does not block.
+func openFile(name string) (fs.File, error) {
+	return os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 }
 
 // finish validates the merged configuration.

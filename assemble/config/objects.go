@@ -16,8 +16,7 @@ const (
 func checkUser(o object) {
 	n := o.values["uid"]
 	if n == nil {
-		o.c.problem(o.place("uid"), "missing", "expected a number other than 0", "")
-		return
+		return // reported as missing
 	}
 	if v, ok := integer(n); ok && v == 0 {
 		o.c.problem(o.place("uid"), impossible, "found 0, expected another number", "to run as root, use run-as: 0")

@@ -19,7 +19,9 @@ type rule struct {
 	values []string
 	// octal marks numbers that are permissions.
 	octal bool
-	merge mergeKind
+	// keepEmpty marks texts for which empty is not the same as not written.
+	keepEmpty bool
+	merge     mergeKind
 	// fallback is the value of a key that is not written, for the reference.
 	fallback string
 }
@@ -55,7 +57,7 @@ func contentRules() map[string]rule {
 func accountRules() map[string]rule {
 	return map[string]rule{
 		"accounts.run-as":             {text: checkRunAs, fallback: "root"},
-		"accounts.users[]":            {required: []string{"username"}, object: checkUser},
+		"accounts.users[]":            {required: []string{"username", "uid"}, object: checkUser},
 		"accounts.users[].username":   {text: checkAccountName},
 		"accounts.users[].gid":        {fallback: "uid"},
 		"accounts.users[].shell":      {text: checkPasswdPath, fallback: defaultShell},
@@ -91,6 +93,7 @@ func pathRules() map[string]rule {
 		"files[]":             {required: []string{"path"}, object: checkFile},
 		"files[].path":        {text: checkFilePath},
 		"files[].source":      {text: checkLocalPath},
+		"files[].content":     {keepEmpty: true},
 		"files[].sha256":      {text: checkSHA256},
 		"files[].mode":        {number: checkMode, octal: true, fallback: "0o644"},
 		"files[].uid":         {fallback: "0"},
