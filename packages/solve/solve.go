@@ -17,6 +17,7 @@ package solve
 
 import (
 	"context"
+	"errors"
 
 	"github.com/cairn-dev/cairn/packages/apk"
 )
@@ -92,4 +93,37 @@ type Reason struct {
 	Dependency string
 }
 
-var _ = context.Background
+// Solve answers one request. The errors are [*MissingError] (several are
+// joined), [*UnknownTagError], [*UnsatisfiableError], [*LimitError], or that of
+// the context.
+func Solve(ctx context.Context, req Request) (*Solution, error) {
+	u, err := discover(&req)
+	if err != nil {
+		return nil, err
+	}
+	if err := u.missingFromWorld(); err != nil {
+		return nil, err
+	}
+	g := newGreedy(u)
+	if err := g.run(ctx); err != nil {
+		return nil, err
+	}
+	a := u.arrange(g.choices())
+	if g.faults == 0 && a.broken == nil {
+		return u.solution(a), nil
+	}
+	return nil, errors.New("TODO")
+}
+
+// missingFromWorld reports the entries of the request that nothing provides.
+func (u *universe) missingFromWorld() error {
+	var errs []error
+	for _, d := range u.world {
+		if !d.atom.Conflict && len(d.name.providers)+len(d.name.barred) == 0 {
+			errs = append(errs, &MissingError{
+				Name: d.name.text, Dependency: *d.atom, By: []string{"the request"}, Arch: u.request.Arch,
+			})
+		}
+	}
+	return errors.Join(errs...)
+}
