@@ -9,7 +9,10 @@
 //	layers, err := plan.Write(ctx, st)
 //
 // The promise: unpacking the layers in order gives exactly the tree, path by
-// path, in every OCI unpacker.
+// path, in every OCI unpacker. Where unpackers disagree (a file below a path
+// that is a symlink in a layer further down, directories that are only
+// implied), the plan avoids the situation or says the outcome outright in the
+// top layer.
 package layer
 
 import (
