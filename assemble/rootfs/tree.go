@@ -13,6 +13,8 @@
 package rootfs
 
 import (
+	"slices"
+
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/store"
 )
@@ -42,6 +44,11 @@ type Owner struct {
 }
 
 // Entry is one path of the final tree.
+//
+// Size, SHA256 and SHA1 are set for regular files only, and right for them
+// whether or not the bytes were changed. A hard link has the metadata of the
+// entry that holds the content and is made of the same bytes. Symlinks always
+// have mode 0777, whatever the package says.
 type Entry struct {
 	apk.Entry
 	Owner Owner
@@ -49,6 +56,14 @@ type Entry struct {
 	// Package and Member locate the bytes and the metadata that this entry was
 	// made from: Tree.Packages[Package].Receipt.Entries[Member]. Package is -1
 	// for an entry that no package holds.
+	//
+	// The member may have another path (its package has it below a directory
+	// that is a symlink in the tree, or the entry is what remains of a hard link
+	// group), another type (a hard link whose target another package replaced
+	// is a regular file here: its bytes are those of the member's own target),
+	// and another mode, owner or time (changed by the configuration, several
+	// packages have the directory, or the image's accounts give the user's
+	// name another number).
 	Package int
 	Member  int
 	// Content is the bytes of a regular file that comes from no package
@@ -65,7 +80,34 @@ type Tree struct {
 	Arch     string // apk's spelling
 	Packages []Package
 	// Entries are sorted by path, byte-wise, component by component (a
-	// directory comes before what is in it). Hard links carry the path of the
-	// entry that holds the content.
+	// directory comes before what is in it; see [ComparePaths]). Hard links
+	// carry the path of the entry that holds the content, which may come later.
+	// The root itself has no entry.
 	Entries []Entry
+}
+
+// ComparePaths orders clean paths component by component, as Tree.Entries are.
+func ComparePaths(a, b string) int {
+	for i := 0; i < len(a) && i < len(b); i++ {
+		switch x, y := a[i], b[i]; {
+		case x == y:
+		case x == '/':
+			return -1
+		case y == '/':
+			return 1
+		default:
+			return int(x) - int(y)
+		}
+	}
+	return len(a) - len(b)
+}
+
+// Lookup returns the entry at path, relative to the root, without following
+// symlinks; nil when there is none.
+func (t *Tree) Lookup(path string) *Entry {
+	i, ok := slices.BinarySearchFunc(t.Entries, path, func(e Entry, p string) int { return ComparePaths(e.Path, p) })
+	if !ok {
+		return nil
+	}
+	return &t.Entries[i]
 }
