@@ -20,6 +20,8 @@
 //
 // A configuration that apko 1.2 accepts and can build is accepted here and
 // means the same; what apko accepts and then cannot build is refused at once.
+//go:generate go run ./internal/gen
+
 package config
 
 import (
@@ -36,8 +38,8 @@ type Config struct {
 	// ImageConfiguration is apko's; its keys and their meaning are kept.
 	types.ImageConfiguration `yaml:",inline"`
 
-	// Files are files to put into the image, each its own component in lock
-	// and SBOM. They are applied after packages and before Paths.
+	// Files are files to put into the image, after packages and before paths.
+	// Each is its own component in lock and SBOM.
 	Files []File `yaml:"files,omitempty" json:"files,omitempty"`
 	// Format is the file system of the layers. Only "tar" is supported.
 	Format string `yaml:"format,omitempty" json:"format,omitempty"`
@@ -59,19 +61,18 @@ type Config struct {
 type File struct {
 	// Path is the absolute path in the image.
 	Path string `yaml:"path" json:"path"`
-	// Content is the file's content, inline. Exactly one of Content and Source
-	// is given.
+	// Content is the content, inline. Exactly one of content and source is given.
 	Content *string `yaml:"content,omitempty" json:"content,omitempty"`
 	// Source is a local file, relative to the configuration that names it.
 	Source string `yaml:"source,omitempty" json:"source,omitempty"`
 	// SHA256 is the digest that the content must have, 64 hexadecimal digits;
-	// required with Source.
+	// required with source.
 	SHA256 string `yaml:"sha256,omitempty" json:"sha256,omitempty"`
-	// Mode is the permission, setuid, setgid and sticky bits, octal. Default 0644.
+	// Mode is the permission, setuid, setgid and sticky bits.
 	Mode *uint32 `yaml:"mode,omitempty" json:"mode,omitempty"`
-	// UID is the number of the user that owns the file. Default 0.
+	// UID is the number of the user that owns the file.
 	UID uint32 `yaml:"uid,omitempty" json:"uid,omitempty"`
-	// GID is the number of the group that owns the file. Default 0.
+	// GID is the number of the group that owns the file.
 	GID uint32 `yaml:"gid,omitempty" json:"gid,omitempty"`
 
 	// Bytes is the content, inline or read from Source and checked.

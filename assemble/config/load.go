@@ -268,3 +268,24 @@ func newSource(name string, data []byte) Source {
 	text := bytes.ReplaceAll(bytes.TrimPrefix(data, byteOrderMark), []byte("\r\n"), []byte("\n"))
 	return Source{Path: name, SHA256: apk.SHA256(sha256.Sum256(text)), Size: int64(len(data))}
 }
+
+// Find returns where apko finds a path that a configuration names: as it is, or
+// below the first of the include paths where it exists. For the paths of
+// contents.baseimage, which Load does not look at.
+func Find(path string, includePaths []string) (string, error) {
+	var first error
+	for _, dir := range append([]string{""}, includePaths...) {
+		name := path
+		if dir != "" {
+			name = filepath.Join(dir, path)
+		}
+		_, err := os.Stat(name)
+		if err == nil {
+			return name, nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return "", first
+}

@@ -16,6 +16,8 @@ type Key struct {
 	Default string
 	// Required tells that the mapping around needs this key.
 	Required bool
+	// Max is the largest number allowed; 0 when there is no limit below 2³².
+	Max int64
 	// Octal tells that a number is permission bits.
 	Octal bool
 	// Own tells that the key is cairn's; apko refuses it.
@@ -31,7 +33,7 @@ type Key struct {
 func Reference() Key { return newKey(language(), false) }
 
 func newKey(n *node, required bool) Key {
-	k := Key{Path: n.path, Name: n.name, Values: n.values, Default: n.fallback, Required: required, Octal: n.octal, Own: n.own}
+	k := Key{Path: n.path, Name: n.name, Values: n.values, Default: n.fallback, Required: required, Octal: n.octal, Max: n.max, Own: n.own}
 	switch n.kind {
 	case kindObject, kindMap:
 		k.Type = "mapping"

@@ -17,6 +17,8 @@ type rule struct {
 	number func(c *checker, at place, v int64)
 	// values are all that a text may be; the empty text is allowed too.
 	values []string
+	// max is the largest number allowed; 0 means what the type holds.
+	max int64
 	// octal marks numbers that are permissions.
 	octal bool
 	// keepEmpty marks texts for which empty is not the same as not written.
@@ -88,14 +90,14 @@ func pathRules() map[string]rule {
 		"paths[]":             {required: []string{"path", "type"}, object: checkPath},
 		"paths[].path":        {text: checkImagePath},
 		"paths[].type":        {values: []string{"directory", "empty-file", "hardlink", "symlink", "permissions"}},
-		"paths[].permissions": {number: checkMode, octal: true},
+		"paths[].permissions": {number: checkMode, max: maxMode, octal: true},
 		"paths[].recursive":   {fallback: "false"},
 		"files[]":             {required: []string{"path"}, object: checkFile},
 		"files[].path":        {text: checkFilePath},
 		"files[].source":      {text: checkLocalPath},
 		"files[].content":     {keepEmpty: true},
 		"files[].sha256":      {text: checkSHA256},
-		"files[].mode":        {number: checkMode, octal: true, fallback: "0o644"},
+		"files[].mode":        {number: checkMode, max: maxMode, octal: true, fallback: "0o644"},
 		"files[].uid":         {fallback: "0"},
 		"files[].gid":         {fallback: "0"},
 	}
@@ -111,7 +113,7 @@ func otherRules() map[string]rule {
 		"format":                            {text: checkFormat, fallback: "tar"},
 		"layering":                          {object: checkLayering, merge: mergeWhole},
 		"layering.strategy":                 {values: []string{StrategyPackage, StrategyOrigin, StrategySingle}, fallback: StrategyPackage},
-		"layering.budget":                   {number: checkBudget, fallback: "100"},
+		"layering.budget":                   {max: MaxBudget, fallback: "100"},
 		"certificates":                      {merge: mergeWhole},
 		"certificates.additional[]":         {required: []string{"name", "content"}},
 		"certificates.additional[].name":    {text: checkFileName},

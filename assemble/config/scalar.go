@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/base64"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -98,16 +99,12 @@ func (c *checker) numeric(at place, t *node) {
 		c.wrongNumber(at, t)
 		return
 	}
-	low, high := int64(0), int64(math.MaxUint32)
-	if t.signed {
-		low, high = math.MinInt32, math.MaxInt32
+	high := int64(math.MaxUint32)
+	if t.max != 0 && !t.octal { // checkMode explains more
+		high = t.max
 	}
-	if v < low || v > high {
-		expected := "expected 0 to 4294967295"
-		if t.signed {
-			expected = "expected a smaller number"
-		}
-		c.problem(at, "out of range", "found "+describe(at.n)+", "+expected, "")
+	if v < 0 || v > high {
+		c.problem(at, "out of range", fmt.Sprintf("found %s, expected 0 to %d", describe(at.n), high), "")
 		return
 	}
 	if t.number != nil {

@@ -14,7 +14,7 @@ const (
 	kindMap                // a mapping with free keys and text values
 	kindList
 	kindText
-	kindNumber // 0 to 2³²-1, or an int
+	kindNumber // from 0
 	kindBool
 )
 
@@ -37,7 +37,6 @@ type node struct {
 	fields []*node
 	byName map[string]*node
 	elem   *node // of lists and free mappings
-	signed bool  // a number that may be negative
 	own    bool  // cairn's, not apko's
 	rule
 }
@@ -81,7 +80,7 @@ func newNode(t reflect.Type, name, path string, rules map[string]rule, own bool)
 	case reflect.Bool:
 		n.kind = kindBool
 	case reflect.Int, reflect.Uint32:
-		n.kind, n.signed = kindNumber, t.Kind() == reflect.Int
+		n.kind = kindNumber
 	case reflect.String:
 		n.kind = kindText
 	default:

@@ -390,12 +390,6 @@ func checkFormat(c *checker, at place, v string) {
 	}
 }
 
-func checkBudget(c *checker, at place, v int64) {
-	if v < 0 || v > MaxBudget {
-		c.problem(at, "out of range", fmt.Sprintf("found %s, expected 1 to %d layers", describe(at.n), MaxBudget), "")
-	}
-}
-
 func checkVirtual(c *checker, at place, v string) {
 	if v == "" || !visible(v) {
 		c.problem(at, impossible, "found "+describe(at.n)+", expected the name of a virtual package", "")
