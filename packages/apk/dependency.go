@@ -22,7 +22,7 @@ const (
 type Dependency struct {
 	Name     string
 	Op       Op
+	Conflict bool   // written with a leading "!"
 	Version  string // empty exactly when Op is OpAny
 	Pin      string // repository tag after "@"; only in a request
-	Conflict bool   // written with a leading "!"
 }

@@ -181,6 +181,9 @@ func readMember(r *bufio.Reader, l Limits) (raw []byte, files []controlFile, err
 	if int64(len(inflated)) > l.ControlInflated {
 		return nil, nil, fmt.Errorf("section inflates to more than %d bytes: %w", l.ControlInflated, ErrTooLarge)
 	}
+	if len(inflated)%512 != 0 {
+		return nil, nil, fmt.Errorf("tar of %d bytes, expected a multiple of 512: %w", len(inflated), ErrNotPackage)
+	}
 	files, err = readCutTar(inflated)
 	return rec.raw, files, err
 }

@@ -113,20 +113,26 @@ func ReadSignatures(members []byte) ([]Signature, error) {
 
 // VerifySignature checks that one of the signatures in sigMember (raw gzip, see
 // [ReadSignatures]) is by pub over signed, and returns it. The key name is not
-// looked at. With no valid signature the error is that of the last one that was
-// tried, and wraps [ErrSignature] or [ErrAlgorithm].
+// looked at. With no valid signature the error is that of the last one that does
+// not match, and wraps [ErrSignature], or [ErrAlgorithm] where none could be
+// tried.
 func VerifySignature(pub *rsa.PublicKey, sigMember, signed []byte) (Signature, error) {
 	list, err := ReadSignatures(sigMember)
 	if err != nil {
 		return Signature{}, err
 	}
-	err = fmt.Errorf("no signature: %w", ErrSignature)
+	var failed error
 	for _, s := range list {
-		if e := s.Verify(pub, signed); e == nil {
+		err := s.Verify(pub, signed)
+		if err == nil {
 			return s, nil
-		} else if !errors.Is(err, ErrSignature) || !errors.Is(e, ErrAlgorithm) {
-			err = e
+		}
+		if failed == nil || errors.Is(err, ErrSignature) {
+			failed = err
 		}
 	}
-	return Signature{}, err
+	if failed == nil {
+		failed = fmt.Errorf("no signature: %w", ErrSignature)
+	}
+	return Signature{}, failed
 }

@@ -56,7 +56,7 @@ var (
 // next consumes the value of the current token and determines the kind of the
 // one after it.
 func (s *versionScanner) next() token {
-	if s.text == "" {
+	if s.text == "" && s.kind != tokHash {
 		s.kind = tokEnd
 		return token{}
 	}
@@ -205,10 +205,9 @@ func ValidVersion(s string) bool {
 }
 
 // Compare returns -1, 0 or 1 as version a is older than, as new as, or newer
-// than version b, in the order of apk-tools 2.14. Valid versions are in a total
-// preorder: "1.0" and "1.0-r" for instance are equal to no other but differ in
-// spelling from equals such as "1" and "01". Versions that are not valid
-// compare by what precedes the fault.
+// than version b, in the order of apk-tools 2.14. Valid versions are totally
+// ordered, though two spellings can be equal ("1-r" and "1-r0"). Versions that
+// are not valid compare by what precedes the fault.
 func Compare(a, b string) int {
 	if a == b {
 		return 0
