@@ -1,0 +1,266 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cairn-dev/cairn/packages/apk"
+	"github.com/cairn-dev/cairn/packages/store/internal/inflate"
+)
+
+// Verify hashes the package's data section again. When it is not what was
+// ingested, the file is removed, so that the next ingestion puts it right, and
+// the error, an [ErrCorrupt], names it.
+func (s *Store) Verify(ctx context.Context, r *Receipt) error {
+	return s.verifyBlob(ctx, "package "+r.ID(), r.DataHash, r.DataSize)
+}
+
+func (s *Store) verifyBlob(ctx context.Context, what string, want apk.SHA256, size int64) error {
+	name := s.blobPath(want)
+	f, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return notFoundf(nil, "%s: data %s: not in the store", what, want)
+	}
+	if err != nil {
+		return storageError(what+": open "+name, err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	n, err := s.copyTo(ctx, h, f)
+	if err != nil {
+		return storageError(what+": read "+name, err)
+	}
+	var got apk.SHA256
+	if h.Sum(got[:0]); got == want && n == size {
+		return nil
+	}
+	removeSame(f, name)
+	return corruptf(nil, "%s: %s: %d bytes with sha256 %s, expected %d with %s", what, name, n, got.Hex(), size, want.Hex())
+}
+
+// removeSame removes the file only if it is still the one that is open: another
+// process may have put it right.
+func removeSame(f *os.File, name string) {
+	if stillThere(f, name) {
+		_ = os.Remove(name)
+	}
+}
+
+// copyTo copies in pooled buffers until the end or until ctx is done.
+func (s *Store) copyTo(ctx context.Context, w io.Writer, r io.Reader) (n int64, err error) {
+	b := take(&s.buffers.compressed, 1)
+	defer b.release()
+	for {
+		if err := ctx.Err(); err != nil {
+			return n, err
+		}
+		k, err := r.Read(b.b)
+		n += int64(k)
+		if _, e := w.Write(b.b[:k]); e != nil {
+			return n, e
+		}
+		if errors.Is(err, io.EOF) {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+}
+
+// VerifyAll is Verify for many packages, each data section once, with so many
+// at a time (2 when workers is less than 1). It goes on after a bad one; the
+// error joins all of them in the order of the receipts.
+func (s *Store) VerifyAll(ctx context.Context, receipts []*Receipt, workers int) error {
+	if workers < 1 {
+		workers = 2
+	}
+	var g errgroup.Group
+	g.SetLimit(workers)
+	errs := make([]error, len(receipts))
+	seen := make(map[apk.SHA256]bool, len(receipts))
+	for i, r := range receipts {
+		if seen[r.DataHash] {
+			continue
+		}
+		seen[r.DataHash] = true
+		g.Go(func() error {
+			errs[i] = s.Verify(ctx, r)
+			return nil
+		})
+	}
+	_ = g.Wait()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return errors.Join(errs...)
+}
+
+// OpenTar returns the package's data section inflated: the tar as it is. At its
+// end, and only there, the compressed bytes have been hashed and their digest
+// compared: until Read has returned [io.EOF], do not trust what was read. On
+// damage Read returns an [ErrCorrupt] in its place and the file is removed.
+func (s *Store) OpenTar(ctx context.Context, r *Receipt) (io.ReadCloser, error) {
+	return s.openTar(ctx, r)
+}
+
+func (s *Store) openTar(ctx context.Context, r *Receipt) (*tarReader, error) {
+	name := s.blobPath(r.DataHash)
+	f, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, notFoundf(nil, "package %s: data section %s: not in the store", r.ID(), r.DataHash)
+	}
+	if err != nil {
+		return nil, storageError("open "+name, err)
+	}
+	t := s.inflateFile(ctx, f, r)
+	t.damaged = func(err error) error {
+		removeSame(f, name)
+		return corruptf(err, "package %s: %s", r.ID(), name)
+	}
+	t.close = f.Close
+	return t, nil
+}
+
+// inflateFile reads the data section in f, which stays open, from its start.
+func (s *Store) inflateFile(ctx context.Context, f *os.File, r *Receipt) *tarReader {
+	t := &tarReader{ctx: ctx, r: r, blob: io.NewSectionReader(f, 0, 1<<62), sum: sha256.New(),
+		in: take(&s.buffers.compressed, 1), out: take(&s.buffers.inflated, 1),
+		damaged: func(err error) error { return fmt.Errorf("package %s: %w", r.ID(), err) },
+		close:   func() error { return nil }}
+	t.z = inflate.NewReader(t.more)
+	return t
+}
+
+type tarReader struct {
+	ctx     context.Context
+	r       *Receipt
+	blob    io.Reader
+	sum     hash.Hash
+	z       *inflate.Reader
+	in, out *buffer
+	left    []byte // inflated and not read yet
+	n       int64  // inflated so far
+	err     error
+	ioErr   error // of reading the file, as opposed to its content
+	damaged func(error) error
+	close   func() error
+	once    sync.Once
+}
+
+// more returns the next compressed bytes.
+func (t *tarReader) more() ([]byte, error) {
+	if t.ioErr = t.ctx.Err(); t.ioErr != nil {
+		return nil, t.ioErr
+	}
+	n, err := t.blob.Read(t.in.b)
+	t.sum.Write(t.in.b[:n])
+	if n > 0 {
+		return t.in.b[:n], nil
+	}
+	if !errors.Is(err, io.EOF) {
+		t.ioErr = err
+	}
+	return nil, err
+}
+
+func (t *tarReader) Read(p []byte) (int, error) {
+	for len(t.left) == 0 {
+		if t.err != nil {
+			return 0, t.err
+		}
+		n, err := t.z.Next(t.out.b)
+		t.left = t.out.b[inflate.Window : inflate.Window+n]
+		if t.n += int64(n); err != nil {
+			t.err = t.verdict(err)
+		}
+	}
+	n := copy(p, t.left)
+	t.left = t.left[n:]
+	return n, nil
+}
+
+// verdict is what the end of the inflated bytes means.
+func (t *tarReader) verdict(err error) error {
+	var got apk.SHA256
+	t.sum.Sum(got[:0])
+	switch {
+	case t.ioErr != nil:
+		return storageError("package "+t.r.ID()+": read data section", t.ioErr)
+	case !errors.Is(err, io.EOF):
+		return t.damaged(err)
+	case got != t.r.DataHash:
+		return t.damaged(fmt.Errorf("sha256 is %s, expected %s", got.Hex(), t.r.DataHash.Hex()))
+	case t.n != t.r.InflatedSize:
+		return t.damaged(fmt.Errorf("inflates to %d bytes, expected %d", t.n, t.r.InflatedSize))
+	}
+	return io.EOF
+}
+
+// Close gives up reading. Closing early is no error.
+func (t *tarReader) Close() error {
+	err := fs.ErrClosed
+	t.once.Do(func() {
+		t.err, t.left = fs.ErrClosed, nil
+		t.in.release()
+		t.out.release()
+		err = t.close()
+	})
+	return err
+}
+
+// maxReadFile is the limit of ReadFile, in bytes.
+const maxReadFile = 256 << 20
+
+// ReadFile returns the content of the regular file r.Entries[member], checked
+// against the digest in the receipt. Contents that the receipt carries cost
+// nothing; for others the data section is inflated up to the file. Files of
+// more than 256 MiB are refused: use [Store.OpenTar].
+func (s *Store) ReadFile(ctx context.Context, r *Receipt, member int) ([]byte, error) {
+	if member < 0 || member >= len(r.Entries) {
+		return nil, fmt.Errorf("package %s: member %d of %d", r.ID(), member, len(r.Entries))
+	}
+	e := &r.Entries[member]
+	switch {
+	case e.Type != apk.TypeFile:
+		return nil, fmt.Errorf("package %s: %s: not a regular file", r.ID(), e.Path)
+	case e.Size > maxReadFile:
+		return nil, fmt.Errorf("package %s: %s: %d bytes, at most %d can be read at once", r.ID(), e.Path, e.Size, maxReadFile)
+	}
+	if b, ok := r.Contents[e.Path]; ok {
+		return b, nil
+	}
+	t, err := s.openTar(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	b, err := readMember(t, e)
+	if err != nil && t.ioErr == nil {
+		// Say whether it is the blob that is damaged, and remove it if so.
+		err = errors.Join(err, s.Verify(ctx, r))
+	}
+	return b, errors.Join(err, t.Close())
+}
+
+func readMember(t *tarReader, e *apk.Entry) ([]byte, error) {
+	if _, err := io.CopyN(io.Discard, t, e.DataOffset); err != nil {
+		return nil, fmt.Errorf("%s: %w", e.Path, err)
+	}
+	b := make([]byte, e.Size)
+	if _, err := io.ReadFull(t, b); err != nil {
+		return nil, fmt.Errorf("%s: %w", e.Path, err)
+	}
+	if got := apk.SHA256(sha256.Sum256(b)); got != e.SHA256 {
+		return nil, corruptf(nil, "package %s: %s: sha256 is %s, expected %s", t.r.ID(), e.Path, got.Hex(), e.SHA256.Hex())
+	}
+	return b, nil
+}
