@@ -27,8 +27,9 @@ func (e *installedError) Is(target error) bool { return target == ErrInstalled }
 // 2.14 does: keys that it does not know are an error, as are file keys out of
 // place. [AppendInstalled] gives back the text that apk-tools wrote.
 //
-// Stricter than apk-tools: lists, numbers and checksums must be readable, and
-// names and paths must stay below the root.
+// The databases that apko wrote, with lists in brackets, are read too. Stricter
+// than apk-tools: lists, numbers and checksums must be
+// readable, and names and paths must stay below the root.
 func ParseInstalled(r io.Reader) ([]InstalledPackage, error) {
 	var x installedParser
 	if err := eachEntry(r, x.chunk); err != nil {
@@ -141,6 +142,9 @@ func (x *installedParser) field(key byte, value string) string {
 func (x *installedParser) indexField(key byte, value string) string {
 	if !strings.ContainsRune("CPVASITULomtckDpi", rune(key)) {
 		return fmt.Sprintf("key %q is not known to this version", key)
+	}
+	if rest, ok := strings.CutPrefix(value, "["); ok && key == 'i' { // apko's spelling of a list
+		value = strings.TrimSuffix(rest, "]")
 	}
 	if problem := x.index.field(&x.p.Package, key, value); problem != "" {
 		return problem
