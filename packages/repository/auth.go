@@ -140,7 +140,11 @@ func readFileLimit(name string, limit int64) (b []byte, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	return readLimit(f, limit)
+	size := int64(-1)
+	if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
+		size = st.Size()
+	}
+	return readSized(f, size, limit)
 }
 
 // ParseHTTPAuth reads the value of HTTP_AUTH: entries "basic:HOST:USER:PASSWORD"
@@ -198,6 +202,9 @@ func parseAuthEntry(s string) (Credential, error) {
 	host, rest, ok := cutHost(rest, kind == "basic")
 	if !ok || host == "" || strings.ContainsAny(host, " \t/@") {
 		return Credential{}, fmt.Errorf("no host after %q", kind+":")
+	}
+	if strings.HasPrefix(rest, "//") {
+		return Credential{}, errors.New("a URL where a host name is expected")
 	}
 	if err := checkSecret(rest); err != nil {
 		return Credential{}, fmt.Errorf("host %s: %w", host, err)

@@ -215,7 +215,7 @@ func hashSlots(names []uint32, texts []string) []uint32 {
 		return nil
 	}
 	size := 1
-	for size < 2*len(names) {
+	for 3*size < 4*len(names) { // at most three of four slots taken
 		size *= 2
 	}
 	slots := make([]uint32, size)

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -151,22 +152,22 @@ func (c *cache) forget(rawURL string) error {
 	return err
 }
 
-// parsed returns the parsed form of an index file.
-func (c *cache) parsed(sum apk.SHA256, size int64) (*table, bool) {
+// parsed returns the parsed form of an index file, or nil.
+func (c *cache) parsed(sum apk.SHA256, size int64) *table {
 	if c == nil {
-		return nil, false
+		return nil
 	}
 	name := c.parsedPath(sum)
-	b, err := os.ReadFile(name)
+	b, err := readFileLimit(name, math.MaxUint32)
 	if err != nil {
-		return nil, false
+		return nil
 	}
 	t, err := openTable(b, c.secret)
 	if err != nil || apk.SHA256(t.sha()) != sum || t.size() != size {
-		return nil, false
+		return nil
 	}
 	c.touch(name)
-	return t, true
+	return t
 }
 
 func (c *cache) storeParsed(sum apk.SHA256, b []byte) error {

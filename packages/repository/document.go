@@ -59,10 +59,7 @@ func (c *Client) cacheHint() string {
 // document reads a whole body.
 func (d *download) document(limit int64) (f fetched, err error) {
 	defer func() { err = errors.Join(err, d.Close()) }()
-	if d.total > limit {
-		return f, fmt.Errorf("%w: %d bytes announced: at most %d expected", ErrLimit, d.total, limit)
-	}
-	f.content, err = readLimit(d, limit)
+	f.content, err = readSized(d, d.total, limit)
 	if err != nil {
 		return f, err
 	}

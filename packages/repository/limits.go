@@ -73,6 +73,30 @@ func readLimit(r io.Reader, limit int64) ([]byte, error) {
 	return io.ReadAll(newLimitReader(r, limit))
 }
 
+// readSized is readLimit for something of probably size bytes (-1: unknown),
+// which it does not rely on.
+func readSized(r io.Reader, size, limit int64) ([]byte, error) {
+	if size > limit {
+		return nil, fmt.Errorf("%w: %d bytes: at most %d expected", ErrLimit, size, limit)
+	}
+	const most = 64 << 20 // what an announcement alone may reserve
+	l := newLimitReader(r, limit)
+	b := make([]byte, 0, max(min(size, most), 0)+1)
+	for {
+		n, err := l.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if errors.Is(err, io.EOF) {
+			return b, nil
+		}
+		if err != nil {
+			return b, err
+		}
+		if len(b) == cap(b) {
+			b = append(b, 0)[:len(b)]
+		}
+	}
+}
+
 // exactReader gives an error unless r holds exactly the announced bytes.
 type exactReader struct {
 	r    io.Reader

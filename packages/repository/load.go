@@ -2,6 +2,7 @@ package repository
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cairn-dev/cairn/packages/apk"
 )
 
 // Load finds, verifies and parses the index of a source.
@@ -44,13 +47,20 @@ func (c *Client) load(ctx context.Context, src Source) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, keys, err := c.verify(ctx, src, f.content)
+	sum := apk.SHA256(sha256.Sum256(f.content))
+	// The parsed form is read and checked while the signature is: each hashes
+	// megabytes.
+	early := make(chan *table, 1)
+	go func() { early <- c.cache.parsed(sum, int64(len(f.content))) }()
+	v, keys, err := c.verify(ctx, src, f.content, sum)
+	t := <-early
 	if err != nil {
 		return nil, err
 	}
-	t, err := c.parsed(v)
-	if err != nil {
-		return nil, err
+	if t == nil {
+		if t, err = c.parse(v); err != nil {
+			return nil, err
+		}
 	}
 	// Only now: what is kept is what was found good.
 	if err := c.keepFetched(src.IndexURL(), f); err != nil {
@@ -71,14 +81,14 @@ func (c *Client) indexBytes(ctx context.Context, src Source) (fetched, error) {
 		}
 		return f, err
 	}
-	r, _, err := c.openFile(src, IndexFile)
+	r, size, err := c.openFile(src, IndexFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fetched{}, c.missingFile(src, err)
 	}
 	if err != nil {
 		return fetched{}, pathProblem(err)
 	}
-	b, err := readLimit(r, c.opt.Limits.Index)
+	b, err := readSized(r, size, c.opt.Limits.Index)
 	return fetched{content: b}, errors.Join(err, r.Close())
 }
 
@@ -148,9 +158,9 @@ func (c *Client) builtinNames() string {
 }
 
 // verify judges the signature, looking for keys if that helps and is wanted.
-func (c *Client) verify(ctx context.Context, src Source, b []byte) (*verified, *Keyring, error) {
+func (c *Client) verify(ctx context.Context, src Source, b []byte, sum apk.SHA256) (*verified, *Keyring, error) {
 	keys := src.Keyring
-	v, err := verifyIndex(b, keys, false)
+	v, err := verifyIndex(b, sum, keys, false)
 	var unknown *UnknownKeyError
 	if errors.As(err, &unknown) && src.Discover && src.Remote() {
 		found, problem := c.Discover(ctx, src)
@@ -158,21 +168,18 @@ func (c *Client) verify(ctx context.Context, src Source, b []byte) (*verified, *
 			return nil, nil, err
 		}
 		keys = NewKeyring(append(keys.Keys(), found...)...)
-		if v, err = verifyIndex(b, keys, false); errors.As(err, &unknown) {
+		if v, err = verifyIndex(b, sum, keys, false); errors.As(err, &unknown) {
 			unknown.Discovery = problem
 		}
 	}
 	if err != nil && src.UnsafeUnsigned {
-		v, err = verifyIndex(b, keys, true)
+		v, err = verifyIndex(b, sum, keys, true)
 	}
 	return v, keys, err
 }
 
-// parsed returns the parsed form from the cache, or makes it.
-func (c *Client) parsed(v *verified) (*table, error) {
-	if t, ok := c.cache.parsed(v.sha256, int64(len(v.bytes))); ok {
-		return t, nil
-	}
+// parse makes the parsed form, and keeps it.
+func (c *Client) parse(v *verified) (*table, error) {
 	var secret []byte
 	if c.cache != nil {
 		secret = c.cache.secret

@@ -37,7 +37,7 @@ func ReadIndex(r io.Reader, o ReadOptions) (*Index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("index: %w", err)
 	}
-	v, err := verifyIndex(b, o.Keyring, o.UnsafeUnsigned)
+	v, err := verifyIndex(b, sha256.Sum256(b), o.Keyring, o.UnsafeUnsigned)
 	if err != nil {
 		return nil, err
 	}
@@ -64,8 +64,8 @@ type verified struct {
 }
 
 // verifyIndex judges the signature of an index file.
-func verifyIndex(b []byte, keys *Keyring, unsafe bool) (*verified, error) {
-	v := &verified{bytes: b, sha256: sha256.Sum256(b)}
+func verifyIndex(b []byte, sum apk.SHA256, keys *Keyring, unsafe bool) (*verified, error) {
+	v := &verified{bytes: b, sha256: sum}
 	sigs, content, err := splitSignatures(b)
 	if err != nil {
 		return nil, v.problem(err)

@@ -174,7 +174,7 @@ func (t *table) pkg(i int) *apk.Package {
 		Name: s(recName), Version: s(recVersion), Arch: s(recArch), Description: s(recDescription), URL: s(recURL),
 		License: s(recLicense), Origin: s(recOrigin), Maintainer: s(recMaintainer), Commit: s(recCommit),
 		Size: le64(r[recSize:]), InstalledSize: le64(r[recInstalledSize:]), BuildTime: le64(r[recBuildTime:]),
-		ProviderPriority: le64(r[recProviderPriority:]), ReplacesPriority: le64(r[recReplacesPriority:]),
+		ProviderPriority: le64(r[recProviderPriority:]), ReplacesPriority: le64(r[recReplacesPriority:]), Uninstallable: s(recUninstallable),
 	}
 	copy(p.Checksum[:], r[recChecksum:])
 	var b [5]int

@@ -192,7 +192,8 @@ func gzipTar(files []tarFile, last bool) ([]byte, error) {
 	if last {
 		end = t.Close
 	}
-	return out.Bytes(), errors.Join(end(), z.Close())
+	err = errors.Join(end(), z.Close())
+	return out.Bytes(), err
 }
 
 // UpdateIndex changes an index file, or makes it. change gets the packages that
