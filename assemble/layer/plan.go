@@ -32,7 +32,32 @@ type Plan struct {
 type planned struct {
 	kind     Kind
 	packages []int
-	members  [][]member // by position in packages
+	// dirs are the directories of a packed layer. They come before everything
+	// else, each once, so that the part of each package depends on nothing but
+	// the package.
+	dirs    []member
+	members [][]member // by position in packages
+}
+
+// count is the number of members.
+func (l *planned) count() int {
+	n := len(l.dirs)
+	for _, m := range l.members {
+		n += len(m)
+	}
+	return n
+}
+
+// visit calls fn for each member in order.
+func (l *planned) visit(fn func(*member)) {
+	for i := range l.dirs {
+		fn(&l.dirs[i])
+	}
+	for _, part := range l.members {
+		for i := range part {
+			fn(&part[i])
+		}
+	}
 }
 
 // New decides how the tree is divided into layers, from metadata alone. Equal
@@ -114,7 +139,7 @@ func (p *Plan) settle() error {
 			continue
 		}
 		p.compose()
-		p.top = p.t.topLayer(f, d)
+		p.top = p.t.topLayer(f, d, p.single)
 		return p.verify(f)
 	}
 }
@@ -123,12 +148,8 @@ func (p *Plan) settle() error {
 func (p *Plan) simulate() *fsys {
 	f := newFsys()
 	for layer, group := range p.groups {
-		for _, pkg := range group {
-			members := p.t.members(pkg, &p.shapes[pkg])
-			for i := range members {
-				f.apply(layer, &members[i])
-			}
-		}
+		l := p.planned(group)
+		l.visit(func(m *member) { f.apply(layer, m) })
 	}
 	return f
 }
@@ -201,17 +222,14 @@ func (t *target) hasPlaceFor(pkg, idx int) bool {
 // evict makes all members of a layer at and below a path give way, except one.
 func (p *Plan) evict(layer int, path, why string, exceptPkg, exceptIdx int) bool {
 	changed := false
-	for _, pkg := range p.groups[layer] {
-		members := p.t.members(pkg, &p.shapes[pkg])
-		for i := range members {
-			m := &members[i]
-			at := m.entry.Path
-			if at != path && !strings.HasPrefix(at, path+"/") || m.pkg == exceptPkg && m.idx == exceptIdx {
-				continue
-			}
-			changed = p.giveWay(m.pkg, m.idx, why) || changed
+	l := p.planned(p.groups[layer])
+	l.visit(func(m *member) {
+		at := m.entry.Path
+		if m.pkg < 0 || at != path && !strings.HasPrefix(at, path+"/") || m.pkg == exceptPkg && m.idx == exceptIdx {
+			return
 		}
-	}
+		changed = p.giveWay(m.pkg, m.idx, why) || changed
+	})
 	return changed
 }
 
@@ -257,31 +275,70 @@ func (p *Plan) rewriteHeavy(f *fsys, d *difference) bool {
 // compose fixes the layers below the top one.
 func (p *Plan) compose() {
 	for _, group := range p.groups {
-		l := planned{kind: Packed, packages: group}
-		total := 0
-		for _, pkg := range group {
-			m := p.t.members(pkg, &p.shapes[pkg])
-			l.members = append(l.members, m)
-			total += len(m)
-		}
-		if len(group) == 1 && !p.single {
-			l.kind = Rewritten
-			if p.shapes[group[0]].plain() {
-				l.kind = Verbatim
-			}
-		}
-		if total > 0 {
+		if l := p.planned(group); l.count() > 0 {
 			p.layers = append(p.layers, l)
 		}
 	}
+}
+
+// planned is the layer of a group of packages in their present shapes.
+func (p *Plan) planned(group []int) planned {
+	l := planned{kind: Packed, packages: group}
+	for _, pkg := range group {
+		l.members = append(l.members, p.t.members(pkg, &p.shapes[pkg]))
+	}
+	switch {
+	case p.single:
+		l.takeDirs()
+		l.dirs = p.t.allDirs()
+	case len(group) > 1:
+		l.dirs = l.takeDirs()
+	case p.shapes[group[0]].plain():
+		l.kind = Verbatim
+	default:
+		l.kind = Rewritten
+	}
+	return l
+}
+
+// takeDirs removes the directories from the packages' parts and returns them,
+// each as the first package has it, sorted. The metadata is that of a package
+// of this layer and not the tree's, which other packages have a say in.
+func (l *planned) takeDirs() (dirs []member) {
+	seen := map[string]bool{}
+	for i, part := range l.members {
+		l.members[i] = slices.DeleteFunc(part, func(m member) bool {
+			if m.entry.Type != apk.TypeDir {
+				return false
+			}
+			if !seen[m.entry.Path] {
+				seen[m.entry.Path] = true
+				m.raw = false
+				dirs = append(dirs, m)
+			}
+			return true
+		})
+	}
+	slices.SortStableFunc(dirs, func(a, b member) int { return rootfs.ComparePaths(a.entry.Path, b.entry.Path) })
+	return dirs
+}
+
+// allDirs are all directories of the tree, for a single layer.
+func (t *target) allDirs() (dirs []member) {
+	for i, w := range t.want {
+		if w.Type == apk.TypeDir {
+			dirs = append(dirs, member{pkg: -1, idx: i, entry: w, content: -1})
+		}
+	}
+	return dirs
 }
 
 // verify unpacks the top layer too and compares with the tree: the promise of
 // this package, checked on every plan.
 func (p *Plan) verify(f *fsys) error {
 	layer := len(p.groups)
-	if p.single && len(p.groups) > 0 {
-		layer = len(p.groups) - 1
+	if p.single {
+		layer = 0
 		if n := len(p.top.whiteouts); n > 0 {
 			return fmt.Errorf("single layer: %s: a path that must not exist cannot be deleted (%d such paths)", p.top.whiteouts[0], n)
 		}

@@ -240,7 +240,7 @@ func (w *world) finish(fs map[string]*live) {
 	for p := range fs {
 		paths = append(paths, p)
 	}
-	slices.SortFunc(paths, comparePaths)
+	slices.SortFunc(paths, rootfs.ComparePaths)
 	first := map[int]int{}
 	for _, p := range paths {
 		n := fs[p]
@@ -286,7 +286,7 @@ func (w *world) configure() {
 		es = append(es, rootfs.Entry{Entry: apk.Entry{Path: "new", Type: apk.TypeDir, Mode: 0o711}, Package: -1},
 			rootfs.Entry{Entry: apk.Entry{Path: "new/file", Type: apk.TypeFile, Mode: 0o600}, Package: -1, Content: []byte("hello")})
 	}
-	slices.SortStableFunc(es, func(a, b rootfs.Entry) int { return comparePaths(a.Path, b.Path) })
+	slices.SortStableFunc(es, func(a, b rootfs.Entry) int { return rootfs.ComparePaths(a.Path, b.Path) })
 	w.tree.Entries = es
 }
 

@@ -127,7 +127,8 @@ func (t *target) emission(pkg, i int) member {
 	entries := t.tree.Packages[pkg].Receipt.Entries
 	src := &entries[e.Member]
 	m := member{pkg: pkg, idx: e.Member, entry: &e.Entry, content: -1}
-	same := src.Path == e.Path && src.Type == e.Type && src.Link == e.Link && sameMeta(src, &e.Entry)
+	same := src.Path == e.Path && src.Type == e.Type && src.Link == e.Link &&
+		(sameMeta(src, &e.Entry) || e.Type == apk.TypeSymlink && sameFile(src, &e.Entry))
 	switch {
 	case same && e.Type == apk.TypeFile:
 		m.entry, m.raw = t.want[i], true

@@ -149,10 +149,7 @@ func (f *fsys) parent(layer int, path string) (dir *node, base string, blocker *
 }
 
 func (f *fsys) applyDir(layer int, m *member, n *node) {
-	switch {
-	case m.pkg < 0:
-		n.mixed = -1 // the last word, also at the end of a single layer
-	case n.layer == layer && n.meta != nil && !sameMeta(n.meta, m.entry):
+	if n.layer == layer && n.meta != nil && !sameMeta(n.meta, m.entry) {
 		n.mixed = layer
 	}
 	n.meta, n.sure = m.entry, n.mixed != layer

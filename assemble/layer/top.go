@@ -2,11 +2,16 @@ package layer
 
 import (
 	"cmp"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
 	"path"
 	"slices"
-	"strings"
 
+	"github.com/cairn-dev/cairn/assemble/rootfs"
 	"github.com/cairn-dev/cairn/packages/apk"
+	"github.com/cairn-dev/cairn/packages/store"
 )
 
 // topItem is one member of the top layer.
@@ -24,14 +29,18 @@ type topLayer struct {
 
 // topLayer orders what the top layer holds: by path, component by component,
 // so that a directory comes before what is in it; whiteouts among them; hard
-// links last, after their targets.
-func (t *target) topLayer(f *fsys, d *difference) *topLayer {
+// links last, after their targets. In a single layer the directories are there
+// already.
+func (t *target) topLayer(f *fsys, d *difference, single bool) *topLayer {
 	top := &topLayer{whiteouts: d.whiteouts}
-	if root := f.root; t.at("") < 0 && root.layer >= 0 {
+	if t.at("") < 0 && f.root.layer >= 0 {
 		// A package describes the root and the tree does not: undo it.
 		top.items = append(top.items, topItem{entry: -1, header: &apk.Entry{Type: apk.TypeDir, Mode: 0o755}})
 	}
 	for _, i := range d.entries {
+		if single && t.want[i].Type == apk.TypeDir {
+			continue
+		}
 		top.items = append(top.items, topItem{entry: i, header: t.headerOf(i)})
 	}
 	for _, w := range d.whiteouts {
@@ -43,7 +52,7 @@ func (t *target) topLayer(f *fsys, d *difference) *topLayer {
 	slices.SortStableFunc(top.items, func(a, b topItem) int {
 		return cmp.Or(
 			cmp.Compare(linkLast(a.header), linkLast(b.header)),
-			comparePaths(a.header.Path, b.header.Path))
+			rootfs.ComparePaths(a.header.Path, b.header.Path))
 	})
 	return top
 }
@@ -67,17 +76,71 @@ func (t *target) headerOf(i int) *apk.Entry {
 	return &h
 }
 
-// comparePaths orders paths component by component, bytewise.
-func comparePaths(a, b string) int {
-	for {
-		x, restA, moreA := strings.Cut(a, "/")
-		y, restB, moreB := strings.Cut(b, "/")
-		if c := cmp.Compare(x, y); c != 0 {
-			return c
+// topTar is the top layer's archive without end-of-archive, ready to be
+// written.
+type topTar struct {
+	t       *target
+	items   []topItem
+	headers [][]byte
+	size    int64  // bytes
+	key     string // identifies the bytes
+}
+
+// dirHeaders are the headers of a packed layer's directories.
+func (l *planned) dirHeaders() ([]byte, error) {
+	var out []byte
+	for i := range l.dirs {
+		b, err := tarHeader(l.dirs[i].entry)
+		if err != nil {
+			return nil, fmt.Errorf("packed layer: %w", err)
 		}
-		if !moreA || !moreB {
-			return cmp.Compare(len(restA), len(restB))
-		}
-		a, b = restA, restB
+		out = append(out, b...)
 	}
+	return out, nil
+}
+
+// topTar makes the headers of the top layer, from metadata alone.
+func (p *Plan) topTar() (*topTar, error) {
+	out := &topTar{t: p.t, items: p.top.items}
+	h := sha256.New()
+	for i := range out.items {
+		e := out.items[i].header
+		b, err := tarHeader(e)
+		if err != nil {
+			return nil, fmt.Errorf("top layer: %w", err)
+		}
+		out.headers = append(out.headers, b)
+		h.Write(b)
+		h.Write(e.SHA256[:])
+		out.size += int64(len(b))
+		if e.Type == apk.TypeFile {
+			out.size += e.Size + int64(len(padding(e.Size)))
+		}
+	}
+	out.key = fmt.Sprintf("%x", h.Sum(nil))
+	return out, nil
+}
+
+// write writes the archive.
+func (t *topTar) write(ctx context.Context, st *store.Store, w io.Writer) error {
+	c, err := newContents(ctx, st, t.t, t.items)
+	if err != nil {
+		return err
+	}
+	for i := range t.items {
+		it := &t.items[i]
+		if _, err := w.Write(t.headers[i]); err != nil {
+			return err
+		}
+		if it.entry < 0 || it.header.Type != apk.TypeFile || it.header.Size == 0 {
+			continue
+		}
+		if err := c.write(w, it.entry); err != nil {
+			return err
+		}
+		if _, err := w.Write(padding(it.header.Size)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -317,11 +317,7 @@ func (p *Plan) entriesOf() [][]apk.Entry {
 	var out [][]apk.Entry
 	for _, l := range p.layers {
 		var es []apk.Entry
-		for _, ms := range l.members {
-			for _, m := range ms {
-				es = append(es, *m.entry)
-			}
-		}
+		l.visit(func(m *member) { es = append(es, *m.entry) })
 		out = append(out, es)
 	}
 	var top []apk.Entry
