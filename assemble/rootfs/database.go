@@ -118,6 +118,9 @@ func (b *builder) installed() []byte {
 func (b *builder) installedPackage(p int) *apk.InstalledPackage {
 	r := b.in.Packages[p].Receipt
 	out := &apk.InstalledPackage{Package: r.Package, Tag: b.tag(r.Package.Name)}
+	if out.Arch == "noarch" {
+		out.Arch = b.in.Arch // as repositories' indexes have it, which is where apk takes it from
+	}
 	dirs := make(map[string]int)
 	last, lastPath := -1, ""
 	dirAt := func(path string) *apk.InstalledDir {

@@ -1,0 +1,215 @@
+package rootfs
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cairn-dev/cairn/packages/apk"
+	"github.com/cairn-dev/cairn/packages/store"
+)
+
+// testData returns the directory of the real data, or skips.
+func testData(t testing.TB) string {
+	t.Helper()
+	dir := os.Getenv("CAIRN_TESTDATA")
+	if dir == "" {
+		dir = filepath.Join("..", "..", "..", "shared", "data")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "trees")); err != nil {
+		t.Skipf("no real data: %v (set CAIRN_TESTDATA)", err)
+	}
+	return dir
+}
+
+// truthEntry is a line of trees/*.jsonl: what apk-tools left on the disk.
+type truthEntry struct {
+	Path, Type, Mode, Link, SHA256 string
+	UID, GID, NLink                int
+	Size                           int64
+}
+
+func (e truthEntry) String() string {
+	if e.Type == "" {
+		return "nothing"
+	}
+	return fmt.Sprintf("%s %s %d:%d size %d links %d %s%.8s", e.Type, e.Mode, e.UID, e.GID, e.Size, e.NLink, e.Link, e.SHA256)
+}
+
+// differences are the paths in which a planned tree differs from what apk-tools
+// leaves, on purpose. DIFFERENCES.md has the reasons; the test checks that the
+// two agree.
+var differences = []struct {
+	prefix string // a path, or everything below one that ends in "/"
+	title  string // the heading in DIFFERENCES.md
+}{
+	{"dev/null", "Device nodes"}, {"dev/zero", "Device nodes"}, {"dev/random", "Device nodes"}, {"dev/urandom", "Device nodes"}, {"dev/console", "Device nodes"},
+	{"etc/apk/world", "World file"},
+	{"etc/apk/repositories", "Repositories file"},
+	{"lib/apk", "Place of the installed database"}, {"lib/apk/", "Place of the installed database"},
+	{"usr/lib/apk", "Place of the installed database"}, {"usr/lib/apk/", "Place of the installed database"},
+	{"opt", "Base directories"}, {"usr/lib", "Base directories"},
+	{"etc/ssl/certs/.ca-certificates.crt.sha256", "Checksums of certificate stores"},
+}
+
+func TestRealTrees(t *testing.T) {
+	data := testData(t)
+	for _, name := range []string{"base", "ssh"} {
+		t.Run(name, func(t *testing.T) {
+			in := realInput(t, data, name)
+			tree := plan(t, in)
+			got, want := observed(tree), readTruth(t, data, name)
+			paths := slices.Sorted(maps.Keys(got))
+			for p := range want {
+				if _, ok := got[p]; !ok {
+					paths = append(paths, p)
+				}
+			}
+			bad := 0
+			for _, p := range paths {
+				if got[p] != want[p] && !intended(tree, p) {
+					if bad++; bad <= 20 {
+						t.Errorf("/%s:\n got  %v\n want %v", p, got[p], want[p])
+					}
+				}
+			}
+			t.Logf("%d paths compared, %d differ", len(paths), bad)
+		})
+	}
+}
+
+// TestRealInstalledDatabase compares with the bytes that apk-tools wrote.
+func TestRealInstalledDatabase(t *testing.T) {
+	data := testData(t)
+	tree, want := plan(t, realInput(t, data, "base")), readTruth(t, data, "base")
+	for _, f := range []string{"installed", "triggers"} {
+		e := tree.Lookup("usr/lib/apk/db/" + f)
+		if w := want["lib/apk/db/"+f]; e.SHA256.Hex() != w.SHA256 || e.Size != w.Size {
+			t.Errorf("%s: %d bytes %.8s, apk-tools wrote %d bytes %.8s", f, e.Size, e.SHA256.Hex(), w.Size, w.SHA256)
+		}
+	}
+}
+
+// intended tells whether the path may differ.
+func intended(tree *Tree, p string) bool {
+	for _, d := range differences {
+		if p == d.prefix || strings.HasSuffix(d.prefix, "/") && strings.HasPrefix(p, d.prefix) {
+			return true
+		}
+	}
+	e := tree.Lookup(p)
+	return e != nil && e.Owner == Owner{OwnedByGenerator, generatorBusybox}
+}
+
+// observed describes the tree as it would be seen on a disk.
+func observed(tree *Tree) map[string]truthEntry {
+	links := map[string]int{}
+	for i := range tree.Entries {
+		if e := &tree.Entries[i]; e.Type == apk.TypeHardlink {
+			links[e.Link]++
+		}
+	}
+	out := map[string]truthEntry{}
+	for i := range tree.Entries {
+		e := &tree.Entries[i]
+		o := truthEntry{Path: e.Path, Mode: fmt.Sprintf("%04o", e.Mode), UID: e.UID, GID: e.GID, Type: "special"}
+		switch e.Type {
+		case apk.TypeDir:
+			o.Type = "dir"
+		case apk.TypeSymlink:
+			o.Type, o.Link = "symlink", e.Link
+		case apk.TypeFile, apk.TypeHardlink:
+			c := e
+			if e.Type == apk.TypeHardlink {
+				c = tree.Lookup(e.Link)
+			}
+			o.Type, o.Size, o.SHA256 = "file", c.Size, c.SHA256.Hex()
+			if n := links[c.Path]; n > 0 {
+				o.NLink = n + 1
+			}
+		}
+		out[e.Path] = o
+	}
+	return out
+}
+
+func readTruth(t *testing.T, data, name string) map[string]truthEntry {
+	t.Helper()
+	f, err := os.Open(filepath.Join(data, "trees", name+".jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	out := map[string]truthEntry{}
+	for s := bufio.NewScanner(f); s.Scan(); {
+		var e truthEntry
+		if err := json.Unmarshal(s.Bytes(), &e); err != nil {
+			t.Fatal(err)
+		}
+		out[e.Path] = e
+	}
+	return out
+}
+
+// realInput ingests the packages that apk-tools chose for a request.
+func realInput(t testing.TB, data, name string) Input {
+	t.Helper()
+	list, err := os.ReadFile(filepath.Join(data, "trees", name+".packages"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := os.ReadFile(filepath.Join(data, "trees", name+".request"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := Input{Arch: "x86_64", Created: epoch, Keys: realKeys(t, data)}
+	if in.World, err = apk.ParseDependencies(string(request)); err != nil {
+		t.Fatal(err)
+	}
+	st, err := store.Open(t.TempDir(), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range strings.Fields(string(list)) {
+		raw, err := os.ReadFile(filepath.Join(data, "alpine-3.19-boot", "x86_64", strings.Replace(id, "=", "-", 1)+".apk"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := st.Ingest(context.Background(), bytes.NewReader(raw), store.Expect{FileSHA256: sha256.Sum256(raw)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.Packages = append(in.Packages, Package{Receipt: r})
+	}
+	in.ReadFile = func(ctx context.Context, p, m int) ([]byte, error) {
+		return st.ReadFile(ctx, in.Packages[p].Receipt, m)
+	}
+	return in
+}
+
+// realKeys are the keys that were in the root before apk-tools ran.
+func realKeys(t testing.TB, data string) map[string][]byte {
+	t.Helper()
+	keys := map[string][]byte{}
+	files, err := filepath.Glob(filepath.Join(data, "alpine-3.19", "keys", "*.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[filepath.Base(f)] = b
+	}
+	return keys
+}
