@@ -1,0 +1,262 @@
+package assemble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cairn-dev/cairn/assemble/config"
+	"github.com/cairn-dev/cairn/assemble/image"
+	"github.com/cairn-dev/cairn/assemble/layer"
+	"github.com/cairn-dev/cairn/assemble/rootfs"
+	"github.com/cairn-dev/cairn/packages"
+	"github.com/cairn-dev/cairn/packages/lock"
+	"github.com/cairn-dev/cairn/packages/repository"
+	"github.com/cairn-dev/cairn/packages/store"
+)
+
+// Check says what is wrong with the options, without doing any work: tags,
+// outputs and formats. [Build] calls it first.
+func (o *Options) Check() error {
+	var problems []error
+	for _, t := range o.Tags {
+		problems = append(problems, image.ValidateTag(t))
+	}
+	for _, s := range o.Outputs {
+		out, err := image.ParseOutput(s)
+		if err == nil {
+			err = out.CheckWritable()
+		}
+		problems = append(problems, err)
+	}
+	if o.Compat != "" && o.Compat != "apko" {
+		problems = append(problems, fmt.Errorf("compat %q: expected apko", o.Compat))
+	}
+	return errors.Join(problems...)
+}
+
+// Build builds the image of a configuration for all its architectures, writes
+// the outputs and SBOMs, and says what it did. Nothing is written before
+// everything is made.
+//
+// Errors: [*StaleError] for a lock that does not fit the configuration; those of
+// [packages.Workspace.Resolve] and [packages.Workspace.Fetch]; rootfs's for
+// packages that cannot be installed together.
+func Build(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o Options) (*Result, error) {
+	if err := o.Check(); err != nil {
+		return nil, err
+	}
+	b := &builder{ws: ws, cfg: cfg, options: o, result: &Result{}}
+	for _, stage := range []struct {
+		name string
+		run  func(context.Context) error
+	}{
+		{"resolve", b.resolve},
+		{"fetch", b.fetch},
+		{"plan", b.plan},
+		{"layers", b.write},
+		{"image", b.images},
+		{"sbom", b.sboms},
+		{"output", b.outputs},
+	} {
+		start := time.Now()
+		if o.Progress != nil {
+			o.Progress(stage.name)
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err := stage.run(ctx); err != nil {
+			return nil, err
+		}
+		b.result.Stages = append(b.result.Stages, Stage{stage.name, time.Since(start)})
+	}
+	return b.result, nil
+}
+
+// builder carries a build from stage to stage.
+type builder struct {
+	ws      *packages.Workspace
+	cfg     *config.Config
+	options Options
+	lock    *lock.Lock
+	jobs    []*job
+	result  *Result
+}
+
+// job is the build of one architecture.
+type job struct {
+	ws       *packages.Workspace
+	cfg      *config.Config
+	lock     *lock.Lock
+	arch     config.Arch
+	weights  map[string]float64
+	previous [][]string // sticky segments
+	created  time.Time
+	compat   string
+
+	receipts []*store.Receipt
+	tree     *rootfs.Tree
+	layers   *layer.Plan
+	written  []layer.Layer
+	image    *image.Image
+}
+
+// resolve takes the given lock, if it fits, or makes one.
+func (b *builder) resolve(ctx context.Context) error {
+	if b.lock = b.options.Lock; b.lock != nil {
+		r, err := request(b.cfg)
+		if err != nil {
+			return err
+		}
+		return checkLock(b.lock, r)
+	}
+	var err error
+	b.lock, err = resolve(ctx, b.ws, b.cfg, LockOptions{Unsafe: b.options.Unsafe})
+	return err
+}
+
+func (b *builder) fetch(ctx context.Context) error {
+	b.result.Lock = b.lock
+	b.result.Unsafe = b.unsafe()
+	for _, arch := range b.cfg.Architectures() {
+		j := &job{ws: b.ws, cfg: b.cfg, lock: b.lock, arch: arch, weights: b.options.Weights,
+			previous: b.lock.Segments(arch.APK), created: b.options.Created, compat: b.options.Compat}
+		if err := j.fetch(ctx); err != nil {
+			return err
+		}
+		b.jobs = append(b.jobs, j)
+	}
+	return nil
+}
+
+// unsafe lists the unsafe choices that had an effect or could have had one.
+func (b *builder) unsafe() []string {
+	var out []string
+	if b.lock.Cairn != nil {
+		out = append(out, b.lock.Cairn.Unsafe...)
+	}
+	if b.options.Unsafe.BrokenSBOM {
+		out = append(out, "broken-sbom")
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func (b *builder) plan(ctx context.Context) error {
+	for _, j := range b.jobs {
+		if err := j.plan(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *builder) write(ctx context.Context) error {
+	for _, j := range b.jobs {
+		var err error
+		if j.written, err = j.layers.Write(ctx, b.ws.Store()); err != nil {
+			return fmt.Errorf("%s: %w", j.arch, err)
+		}
+	}
+	return nil
+}
+
+func (j *job) fetch(ctx context.Context) error {
+	if j.receipts != nil {
+		return nil
+	}
+	var err error
+	if j.receipts, err = j.ws.Fetch(ctx, j.lock, j.arch.APK, slices.Concat(j.cfg.Contents.BuildRepositories, j.cfg.Contents.Repositories)); err != nil {
+		return err
+	}
+	if j.created.IsZero() {
+		j.created = newest(j.receipts)
+	}
+	return nil
+}
+
+// newest is the newest build time of the packages; the epoch when there are
+// none.
+func newest(receipts []*store.Receipt) time.Time {
+	var t int64
+	for _, r := range receipts {
+		t = max(t, r.Package.BuildTime)
+	}
+	return time.Unix(t, 0).UTC()
+}
+
+// plan plans the tree and its layers.
+func (j *job) plan(ctx context.Context) error {
+	if err := j.fetch(ctx); err != nil {
+		return err
+	}
+	in, err := j.treeInput(ctx)
+	if err != nil {
+		return err
+	}
+	if j.tree, err = rootfs.Plan(ctx, in); err != nil {
+		return fmt.Errorf("%s: %w", j.arch, err)
+	}
+	strategy, budget := j.cfg.Layers()
+	o := layer.Options{Strategy: layer.Strategy(strategy), Budget: budget, Weights: j.weights, Compat: j.compat != ""}
+	if j.previous != nil {
+		o.Previous = &layer.Assignment{Segments: j.previous}
+	}
+	if j.layers, err = layer.New(j.tree, o); err != nil {
+		return fmt.Errorf("%s: %w", j.arch, err)
+	}
+	return nil
+}
+
+// treeInput gathers what the tree is planned from.
+func (j *job) treeInput(ctx context.Context) (rootfs.Input, error) {
+	world, err := j.cfg.World()
+	if err != nil {
+		return rootfs.Input{}, err
+	}
+	in := rootfs.Input{
+		Config: j.cfg, Arch: j.arch.APK, World: world, Created: j.created,
+		Compat: j.compat,
+		ReadFile: func(ctx context.Context, pkg, member int) ([]byte, error) {
+			return j.ws.Store().ReadFile(ctx, j.receipts[pkg], member)
+		},
+	}
+	for _, r := range j.cfg.RuntimeRepositories() {
+		in.RuntimeRepositories = append(in.RuntimeRepositories, redacted([]string{r.String()})...)
+	}
+	requested := map[string]bool{}
+	for _, d := range world {
+		requested[d.Name] = !d.Conflict
+	}
+	locked := j.lock.For(j.arch.APK)
+	for i, r := range j.receipts {
+		from, _ := packages.RepositoryOf(&locked[i])
+		in.Packages = append(in.Packages, rootfs.Package{Receipt: r, Repository: from, Requested: requested[r.Package.Name]})
+	}
+	in.Keys, err = j.keys(ctx)
+	return in, err
+}
+
+// keys are the keys for /etc/apk/keys: those of the lock; where apko left out
+// their content, they are read from where the configuration says.
+func (j *job) keys(ctx context.Context) (map[string][]byte, error) {
+	out := map[string][]byte{}
+	for _, k := range j.lock.Contents.Keyring {
+		if k.Content != "" {
+			out[repository.KeyName(k.Name)] = []byte(k.Content)
+		}
+	}
+	if len(out) < len(j.lock.Contents.Keyring) || j.lock.Cairn == nil {
+		more, err := j.ws.Keys(ctx, j.cfg.Keyring())
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range more {
+			out[k.Name] = k.PEM()
+		}
+	}
+	return out, nil
+}

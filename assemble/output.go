@@ -1,0 +1,99 @@
+package assemble
+
+import (
+	"context"
+	"os"
+
+	"chainguard.dev/apko/pkg/build/types"
+
+	"github.com/cairn-dev/cairn/assemble/image"
+	"github.com/cairn-dev/cairn/assemble/layer"
+)
+
+// images makes the image of each architecture and the index over them.
+func (b *builder) images(context.Context) error {
+	settings, err := image.SettingsOf(b.cfg)
+	if err != nil {
+		return err
+	}
+	var all []*image.Image
+	for _, j := range b.jobs {
+		if err := b.image(j, settings); err != nil {
+			return err
+		}
+		all = append(all, j.image)
+		if j.created.After(b.result.Created) {
+			b.result.Created = j.created
+		}
+	}
+	b.result.Index, err = image.NewIndex(all, image.IndexInput{Settings: settings, Created: b.result.Created, Unsafe: b.result.Unsafe})
+	if err != nil {
+		return err
+	}
+	b.result.Digest, err = b.result.Index.Digest()
+	return err
+}
+
+func (b *builder) image(j *job, settings image.Settings) error {
+	comments := make([]string, len(j.written))
+	for i := range j.written {
+		comments[i] = j.layers.Comment(i)
+	}
+	var err error
+	j.image, err = image.New(image.Input{
+		Layers: j.written, Comments: comments, Arch: types.ParseArchitecture(j.arch.APK), Settings: settings,
+		Created: j.created, Author: b.options.Author, Unsafe: b.result.Unsafe,
+	})
+	if err != nil {
+		return err
+	}
+	r := ImageResult{Arch: j.arch.String(), Packages: len(j.receipts), Files: len(j.tree.Entries), Layers: j.written, Kinds: map[string]int{}}
+	if r.Digest, err = j.image.Digest(); err != nil {
+		return err
+	}
+	for _, l := range j.written {
+		r.Kinds[string(l.Kind)]++
+		r.Size += l.Size
+		r.Inflated += l.Inflated
+		if l.Kind == layer.Verbatim {
+			r.Reused += l.Size
+		}
+	}
+	b.result.Images = append(b.result.Images, r)
+	return nil
+}
+
+// outputs writes what was asked for; every output is complete or not there.
+func (b *builder) outputs(ctx context.Context) error {
+	tags, err := b.refs()
+	if err != nil {
+		return err
+	}
+	for _, s := range b.options.Outputs {
+		out, err := image.ParseOutput(s)
+		if err != nil {
+			return err
+		}
+		_, err = image.Write(ctx, out, b.result.Index, image.WriteOptions{
+			Tags: tags, Trusted: true, Engine: image.EngineFromEnvironment(os.Getenv),
+		})
+		if err != nil {
+			return err
+		}
+		b.result.Outputs = append(b.result.Outputs, out.String())
+	}
+	return nil
+}
+
+// refs are the tags, parsed.
+func (b *builder) refs() ([]image.Ref, error) {
+	var out []image.Ref
+	for _, t := range b.options.Tags {
+		ref, err := image.ParseTag(t)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, ref)
+	}
+	return out, nil
+}

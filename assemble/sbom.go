@@ -1,0 +1,80 @@
+package assemble
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"chainguard.dev/apko/pkg/build/types"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/cairn-dev/cairn/assemble/sbom"
+)
+
+// sboms makes the graph of each image, checks that it accounts for every byte,
+// and writes the documents when they are wanted.
+func (b *builder) sboms(context.Context) error {
+	var graphs []*sbom.Graph
+	for _, j := range b.jobs {
+		g, err := b.graph(j)
+		if err != nil {
+			return err
+		}
+		graphs = append(graphs, g)
+	}
+	if b.options.SBOMDir == "" {
+		return nil
+	}
+	index, err := sbom.NewIndex(sbom.IndexInput{
+		Name: b.name(), Tags: b.options.Tags, Digest: b.result.Digest, Created: b.result.Created,
+		Annotations: b.cfg.ImageAnnotations(), Author: b.options.Author, ToolVersion: b.options.Version,
+	}, graphs)
+	if err != nil {
+		return err
+	}
+	b.result.SBOMs, err = sbom.WriteAll(b.options.SBOMDir, graphs, index)
+	return err
+}
+
+func (b *builder) graph(j *job) (*sbom.Graph, error) {
+	digest, err := j.image.Digest()
+	if err != nil {
+		return nil, err
+	}
+	g, err := sbom.New(sbom.Input{
+		Tree: j.tree, Image: b.described(j, digest), Sources: b.sources(),
+		Author: b.options.Author, ToolVersion: b.options.Version, AllowUnreadable: b.options.Unsafe.BrokenSBOM,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", j.arch, err)
+	}
+	if err := g.Check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", j.arch, err)
+	}
+	return g, nil
+}
+
+func (b *builder) described(j *job, digest v1.Hash) sbom.Image {
+	return sbom.Image{
+		Name: b.name(), Tags: b.options.Tags, Digest: digest, Arch: types.ParseArchitecture(j.arch.APK),
+		Layers: j.written, Created: j.created, Annotations: b.cfg.ImageAnnotations(), Unsafe: b.result.Unsafe,
+	}
+}
+
+// name is the repository of the first tag.
+func (b *builder) name() string {
+	refs, err := b.refs()
+	if err != nil || len(refs) == 0 {
+		return ""
+	}
+	return refs[0].Registry + "/" + refs[0].Repository
+}
+
+// sources are the configuration files.
+func (b *builder) sources() []sbom.Source {
+	var out []sbom.Source
+	for _, s := range b.cfg.Sources {
+		out = append(out, sbom.Source{Name: filepath.Base(s.Path), SHA256: s.SHA256, Size: s.Size})
+	}
+	return out
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cairn-dev/cairn/assemble"
+	"github.com/cairn-dev/cairn/assemble/image"
+	"github.com/cairn-dev/cairn/packages/lock"
+)
+
+// buildFlags are the flags of build beside those of its input.
+type buildFlags struct {
+	inputFlags
+	outputs   []string
+	sbomPath  string
+	buildDate string
+	compat    string
+	author    string
+}
+
+func newBuild(a *app) *cobra.Command {
+	var b buildFlags
+	cmd := &cobra.Command{
+		Use:   "build CONFIG [TAG] [OUTPUT]",
+		Short: "Build an image from a configuration",
+		Long: `Build an image from a configuration, for all its architectures.
+
+OUTPUT is DIR/ (OCI layout), FILE.tar (docker load reads it), oci-archive:FILE
+or docker:// (into the engine); --output may be given as often as there are
+outputs. Without any, nothing is written, but the digest is printed all the
+same.
+
+When CONFIG.lock.json stands beside the configuration it is used, and refused
+when the configuration has changed since; cairn lock renews it.`,
+		Example: "  cairn build image.yaml hello:latest hello.tar\n  cairn build --arch=x86_64 --sbom-path=. image.yaml hello:latest out/",
+		Args:    args(1, 3, "CONFIG [TAG] [OUTPUT]"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return b.run(cmd, a, args)
+		},
+	}
+	b.register(cmd)
+	f := cmd.Flags()
+	f.StringArrayVarP(&b.outputs, "output", "o", nil, "write the image to `output`: DIR/, FILE.tar, oci-archive:FILE or docker://")
+	f.StringVar(&b.sbomPath, "sbom-path", "", "write SBOMs, SPDX and CycloneDX, into this `directory` (default: none are written)")
+	f.StringVar(&b.buildDate, "build-date", "", "creation `time` of the image, RFC 3339 (default: SOURCE_DATE_EPOCH, else the newest package's)")
+	f.StringVar(&b.compat, "compat", "", "give the output of another `tool`: apko")
+	f.StringVar(&b.author, "author", "", "author of the image and creator of its SBOMs, as in \"Organization: Example\"")
+	return cmd
+}
+
+func (b *buildFlags) run(cmd *cobra.Command, a *app, args []string) error {
+	o, err := b.options(args)
+	if err != nil {
+		return err
+	}
+	cfg, err := b.load(args[0])
+	if err != nil {
+		return err
+	}
+	if o.Lock, err = b.readLock(args[0]); err != nil {
+		return err
+	}
+	p := newProgress(a)
+	defer p.stop()
+	ws, err := b.open(a, p.event)
+	if err != nil {
+		return err
+	}
+	defer ws.Close()
+	o.Progress = p.stage
+	res, err := assemble.Build(cmd.Context(), ws, cfg, o)
+	p.stop()
+	if err != nil {
+		return err
+	}
+	return printBuild(a, res)
+}
+
+// options checks what can be checked before anything is read.
+func (b *buildFlags) options(args []string) (assemble.Options, error) {
+	o := assemble.Options{Outputs: b.outputs, Compat: b.compat, Unsafe: b.unsafe(), Version: buildVersion(), Author: b.author}
+	if len(args) > 1 {
+		o.Tags = []string{args[1]}
+	}
+	if len(args) > 2 {
+		o.Outputs = append([]string{args[2]}, o.Outputs...)
+	}
+	o.SBOMDir = b.sbomPath
+	var err error
+	if o.Created, err = parseBuildDate(b.buildDate); err != nil {
+		return o, err
+	}
+	if o.Created.IsZero() {
+		t, set, err := image.SourceDateEpoch(os.Getenv("SOURCE_DATE_EPOCH"))
+		if err != nil {
+			return o, usageError{err}
+		}
+		if set {
+			o.Created = t
+		}
+	}
+	if err := o.Check(); err != nil {
+		if errors.Is(err, image.ErrNotWritable) {
+			return o, err
+		}
+		return o, usageError{err}
+	}
+	return o, nil
+}
+
+// readLock reads the lock that --lockfile names, or the one beside the
+// configuration; nil when there is none.
+func (in *inputFlags) readLock(configPath string) (*lock.Lock, error) {
+	path := in.lockfile
+	if path == "" {
+		path = lockPath(configPath)
+	}
+	l, err := lock.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) && in.lockfile == "" {
+		return nil, nil
+	}
+	return l, err
+}
+
+// printBuild is the closing summary; on standard output goes what a script
+// wants, the digest.
+func printBuild(a *app, res *assemble.Result) error {
+	return render(a.std.out, format(a.format), res, nil, func(w io.Writer) error {
+		if !a.quiet {
+			if err := summary(a.std.err, res); err != nil {
+				return err
+			}
+		}
+		_, err := fmt.Fprintln(w, res.Digest)
+		return err
+	})
+}
+
+func summary(w io.Writer, res *assemble.Result) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "ARCH\tDIGEST\tSIZE\tPACKAGES\tLAYERS\tREUSED")
+	for _, img := range res.Images {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\n", img.Arch, img.Digest, bytesText(img.Size), img.Packages, layerCounts(img), bytesText(img.Reused))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	var stages []string
+	for _, s := range res.Stages {
+		stages = append(stages, s.Name+" "+s.Elapsed.Round(time.Millisecond).String())
+	}
+	for _, o := range append(append([]string{}, res.Outputs...), res.SBOMs...) {
+		fmt.Fprintf(w, "wrote %s\n", o)
+	}
+	for _, u := range res.Unsafe {
+		fmt.Fprintf(w, "unsafe: %s\n", u)
+	}
+	_, err := fmt.Fprintln(w, strings.Join(stages, ", "))
+	return err
+}
+
+// layerCounts spells "5 (3 verbatim, 1 packed, 1 top)".
+func layerCounts(img assemble.ImageResult) string {
+	total := 0
+	var parts []string
+	for _, kind := range []string{"verbatim", "rewritten", "packed", "top"} {
+		if n := img.Kinds[kind]; n > 0 {
+			total += n
+			parts = append(parts, fmt.Sprintf("%d %s", n, kind))
+		}
+	}
+	return fmt.Sprintf("%d (%s)", total, strings.Join(parts, ", "))
+}

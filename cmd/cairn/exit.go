@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"syscall"
+
+	"github.com/cairn-dev/cairn/assemble"
+	"github.com/cairn-dev/cairn/assemble/config"
+	"github.com/cairn-dev/cairn/assemble/image"
+	"github.com/cairn-dev/cairn/packages/lock"
+	"github.com/cairn-dev/cairn/packages/repository"
+	"github.com/cairn-dev/cairn/packages/solve"
+	"github.com/cairn-dev/cairn/packages/store"
+)
+
+// Exit codes are API: docs/exit-codes.md lists them.
+const (
+	exitOK          = 0
+	exitFailure     = 1
+	exitUsage       = 2
+	exitConfig      = 3
+	exitUnsolvable  = 4
+	exitUnverified  = 5
+	exitUnreachable = 6
+	exitStale       = 7
+	exitStorage     = 8
+	exitSignal      = 128 // plus the signal's number
+)
+
+// usageError is a mistake on the command line or in the settings.
+type usageError struct{ error }
+
+func (u usageError) Unwrap() error { return u.error }
+
+// exitCode gives the code of the first class that fits; the order matters where
+// one error wraps another.
+func exitCode(err error) int {
+	var signal interrupted
+	if errors.As(err, &signal) {
+		return exitSignal + int(signal.signal)
+	}
+	for _, c := range classes {
+		if c.is(err) {
+			return c.code
+		}
+	}
+	return exitFailure
+}
+
+var classes = []struct {
+	code int
+	is   func(error) bool
+}{
+	{exitUsage, isType[usageError]},
+	{exitStale, isType[*assemble.StaleError]},
+	{exitConfig, func(err error) bool {
+		return isType[*config.Errors](err) || errors.Is(err, lock.ErrInvalid)
+	}},
+	{exitUnsolvable, func(err error) bool {
+		return isType[*solve.UnsatisfiableError](err) || isType[*solve.MissingError](err)
+	}},
+	{exitStorage, func(err error) bool {
+		return anyOf(err, image.ErrNotWritable, store.ErrNoSpace, store.ErrBusy, store.ErrFormat,
+			syscall.ENOSPC, syscall.EROFS, syscall.EDQUOT)
+	}},
+	{exitUnverified, func(err error) bool {
+		return isType[*repository.UnknownKeyError](err) || isType[*repository.SignatureError](err) ||
+			isType[*repository.FormatError](err) || isType[*repository.RollbackError](err) ||
+			anyOf(err, repository.ErrUnsigned, repository.ErrLimit, store.ErrHostile, store.ErrMismatch, store.ErrMalformed, store.ErrCorrupt)
+	}},
+	{exitUnreachable, func(err error) bool {
+		return isType[*repository.HTTPError](err) || isType[net.Error](err) ||
+			anyOf(err, repository.ErrOffline, repository.ErrNotFound, image.ErrNoEngine, store.ErrNotFound, context.DeadlineExceeded)
+	}},
+	{exitStorage, func(err error) bool { return errors.Is(err, fs.ErrPermission) }},
+}
+
+func isType[T error](err error) bool {
+	var target T
+	return errors.As(err, &target)
+}
+
+func anyOf(err error, targets ...error) bool {
+	for _, t := range targets {
+		if errors.Is(err, t) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cairn-dev/cairn/assemble"
+	"github.com/cairn-dev/cairn/assemble/config"
+	"github.com/cairn-dev/cairn/packages"
+)
+
+// inputFlags are the flags of every command that reads a configuration. The
+// names are apko's.
+type inputFlags struct {
+	archs        []string
+	keys         []string
+	repositories []string
+	buildRepos   []string
+	packages     []string
+	annotations  []string
+	includePaths []string
+	vcs          bool
+	lockfile     string
+	storeFlags
+
+	unsignedIndex bool
+	brokenSBOM    bool
+}
+
+// storeFlags are the flags of every command that opens the store.
+type storeFlags struct {
+	cacheDir string
+	offline  bool
+	maxSize  string
+	jobs     int
+}
+
+// registerDir adds the flag of commands that only look at the store.
+func (s *storeFlags) registerDir(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&s.cacheDir, "cache-dir", "", "`directory` of the package store and the index cache (default cairn in the user's cache directory)")
+}
+
+func (s *storeFlags) register(cmd *cobra.Command) {
+	s.registerDir(cmd)
+	f := cmd.Flags()
+	f.BoolVar(&s.offline, "offline", false, "use no network: what the store does not hold is an error")
+	f.StringVar(&s.maxSize, "cache-max-size", "", "keep the store below this `size`, as in 20GB (default: no limit)")
+	f.IntVar(&s.jobs, "jobs", 0, "packages to fetch at a time (default: twice the processors, at least 4)")
+}
+
+func (s *storeFlags) open(a *app, progress func(packages.Event)) (*packages.Workspace, error) {
+	size, err := parseSize(s.maxSize)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--cache-max-size: %w", err)}
+	}
+	return packages.Open(packages.Options{
+		CacheDir: s.cacheDir, Offline: s.offline, MaxSize: size, Jobs: s.jobs, Progress: progress,
+	})
+}
+
+func (in *inputFlags) register(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringSliceVar(&in.archs, "arch", nil, "`architectures`, as in x86_64,arm64; host, or all (default: the configuration's)")
+	f.StringSliceVarP(&in.keys, "keyring-append", "k", nil, "more `keys` to trust: files or URLs")
+	f.StringSliceVarP(&in.repositories, "repository-append", "r", nil, "more `repositories`")
+	f.StringSliceVarP(&in.buildRepos, "build-repository-append", "b", nil, "more `repositories` that the image does not know of")
+	f.StringSliceVarP(&in.packages, "package-append", "p", nil, "more `packages`")
+	f.StringSliceVar(&in.annotations, "annotations", nil, "more annotations, as `key:value`")
+	f.StringSliceVar(&in.includePaths, "include-paths", nil, "more `directories` to look for included files in")
+	f.BoolVar(&in.vcs, "vcs", true, "find out the URL and revision of the configuration's git checkout")
+	f.StringVar(&in.lockfile, "lockfile", "", "the lock `file` (default: CONFIG with .lock.json, when there is one)")
+	f.BoolVar(&in.unsignedIndex, "unsafe-unsigned-index", false, "accept indexes without a verified signature (recorded in the image)")
+	f.BoolVar(&in.brokenSBOM, "unsafe-broken-sbom", false, "skip embedded SBOMs that cannot be read (recorded in the image)")
+	in.storeFlags.register(cmd)
+}
+
+func (in *inputFlags) unsafe() assemble.Unsafe {
+	return assemble.Unsafe{UnsignedIndex: in.unsignedIndex, BrokenSBOM: in.brokenSBOM}
+}
+
+// load reads the configuration and applies the flags to it.
+func (in *inputFlags) load(path string) (*config.Config, error) {
+	annotations, err := parseAnnotations(in.annotations)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := config.Load(path, config.Options{IncludePaths: in.includePaths, ProbeVCS: in.vcs})
+	if err != nil {
+		return nil, err
+	}
+	return cfg, cfg.Apply(config.Overrides{
+		Repositories: in.repositories, BuildRepositories: in.buildRepos, Keyring: in.keys,
+		Packages: in.packages, Annotations: annotations, Archs: in.archs,
+	})
+}
+
+// parseAnnotations reads key:value pairs, apko's spelling; key=value is
+// accepted too.
+func parseAnnotations(list []string) (map[string]string, error) {
+	out := map[string]string{}
+	for _, a := range list {
+		i := strings.IndexAny(a, ":=")
+		if i <= 0 {
+			return nil, usageError{fmt.Errorf("--annotations: found %q, expected key:value", a)}
+		}
+		out[a[:i]] = a[i+1:]
+	}
+	return out, nil
+}
+
+// parseSize reads a number of bytes with an optional unit: 500MB, 20G, 1GiB.
+// Empty is 0.
+func parseSize(s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	units := []struct {
+		name  string
+		bytes float64
+	}{
+		{"kib", 1 << 10}, {"mib", 1 << 20}, {"gib", 1 << 30}, {"tib", 1 << 40},
+		{"kb", 1e3}, {"mb", 1e6}, {"gb", 1e9}, {"tb", 1e12},
+		{"k", 1e3}, {"m", 1e6}, {"g", 1e9}, {"t", 1e12}, {"b", 1},
+	}
+	number, factor := strings.ToLower(strings.TrimSpace(s)), 1.0
+	for _, u := range units {
+		if rest, ok := strings.CutSuffix(number, u.name); ok {
+			number, factor = strings.TrimSpace(rest), u.bytes
+			break
+		}
+	}
+	var f float64
+	if n, err := fmt.Sscanf(number+" end", "%g end", &f); n != 1 || err != nil || f < 0 || f*factor > 1<<62 {
+		return 0, fmt.Errorf("found %q, expected a size such as 20GB", s)
+	}
+	return int64(f * factor), nil
+}
+
+// parseBuildDate reads --build-date.
+func parseBuildDate(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return t, usageError{fmt.Errorf("--build-date: found %q, expected a time such as 2026-11-23T12:00:00Z", s)}
+	}
+	return t, nil
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// app is what every command shares.
+type app struct {
+	std      streams
+	settings string // --settings
+	format   string // --format
+	verbose  int    // -v
+	quiet    bool   // -q
+	color    string // --progress
+	log      *slog.Logger
+}
+
+// newRoot builds the command tree.
+func newRoot(std streams) *cobra.Command {
+	a := &app{std: std}
+	root := &cobra.Command{
+		Use:   "cairn",
+		Short: "Build reproducible OCI images from APK packages, and prove where every byte came from",
+		Long: `cairn turns an image configuration (apko's YAML) into a reproducible OCI image
+whose layers are the packages themselves, with complete SBOMs.
+
+Every flag can also be given in the environment (--cache-dir is
+CAIRN_CACHE_DIR) and in cairn.yaml, in this directory or in the user's
+configuration directory; the command line wins over the environment, the
+environment over the file.
+
+Exit codes: 0 success, 1 other failure, 2 usage, 3 bad configuration or lock,
+4 no solution, 5 verification failed, 6 unreachable, 7 stale lock, 8 output or
+storage failure, 130 interrupted, 143 terminated.`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.prepare(cmd) },
+	}
+	root.SetIn(std.in)
+	root.SetOut(std.out)
+	root.SetErr(std.err)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{flagHint(cmd, err)}
+	})
+	f := root.PersistentFlags()
+	f.StringVar(&a.settings, "settings", "", "`file` with defaults for flags (default cairn.yaml, here or in the user's configuration directory)")
+	f.StringVar(&a.format, "format", string(formatTable), "rendering of the result: table, json or a Go template")
+	f.CountVarP(&a.verbose, "verbose", "v", "say more; twice: everything")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "say nothing but the result")
+	f.StringVar(&a.color, "progress", "auto", "progress on standard error: auto, plain or none")
+	root.AddCommand(newBuild(a), newLock(a), newWhy(a), newShow(a), newCache(a), newVersion(a))
+	return root
+}
+
+// prepare runs before every command: settings, then the checks of the shared
+// flags.
+func (a *app) prepare(cmd *cobra.Command) error {
+	if err := applySettings(cmd, a.settings); err != nil {
+		return err
+	}
+	if err := checkFormat(format(a.format)); err != nil {
+		return err
+	}
+	if !slices.Contains([]string{"auto", "plain", "none"}, a.color) {
+		return usageError{fmt.Errorf("--progress: found %q, expected auto, plain or none", a.color)}
+	}
+	level := slog.LevelWarn
+	switch {
+	case a.verbose >= 2:
+		level = slog.LevelDebug
+	case a.verbose == 1:
+		level = slog.LevelInfo
+	case a.quiet:
+		level = slog.LevelError
+	}
+	a.log = slog.New(slog.NewTextHandler(a.std.err, &slog.HandlerOptions{
+		Level: level,
+		ReplaceAttr: func(_ []string, at slog.Attr) slog.Attr {
+			if at.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return at
+		},
+	}))
+	return nil
+}
+
+// args makes an argument check whose failure is a usage error.
+func args(least, most int, names string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, got []string) error {
+		if len(got) >= least && (most < 0 || len(got) <= most) {
+			return nil
+		}
+		return usageError{fmt.Errorf("%s: found %d arguments, expected %s\nusage: %s",
+			cmd.CommandPath(), len(got), names, cmd.UseLine())}
+	}
+}
+
+// flagHint names the nearest flag, and what became of apko's.
+func flagHint(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	name := unknown.GetSpecifiedName()
+	if name == "ignore-signatures" {
+		return fmt.Errorf("%w\nhint: spelled --unsafe-unsigned-index here, and recorded in the image", err)
+	}
+	best, distance := "", 4
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if d := editDistance(name, f.Name); d < distance {
+			best, distance = f.Name, d
+		}
+	})
+	if best == "" {
+		return fmt.Errorf("%w\nhint: %s --help lists the flags", err, cmd.CommandPath())
+	}
+	return fmt.Errorf("%w\nhint: did you mean --%s?", err, best)
+}
+
+// editDistance is Levenshtein's.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
+}
+
+// envName is the environment variable of a flag.
+func envName(flag string) string {
+	return "CAIRN_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
