@@ -84,9 +84,6 @@ func (g *greedy) constrain(by *candidate, d demand) {
 		g.want(d.name)
 	}
 	for _, p := range d.name.providers {
-		if by.conflictsWithItself(d, p) {
-			continue
-		}
 		if d.providedBy(p) {
 			g.inherit(p.pkg, by, d)
 			continue
@@ -113,16 +110,16 @@ func (g *greedy) inherit(c, by *candidate, d demand) {
 }
 
 // satisfiable reports whether d can still come to hold.
-func (g *greedy) satisfiable(by *candidate, d demand) bool {
+func (g *greedy) satisfiable(d demand) bool {
 	s := &g.names[d.name.id]
 	if s.decided {
-		return by.conflictsWithItself(d, s.choice) || d.providedBy(s.choice)
+		return d.providedBy(s.choice)
 	}
 	if s.wanted == 0 && d.atom.Conflict {
 		return true
 	}
 	for _, p := range d.name.providers {
-		if g.pkgs[p.pkg.id].usable && (d.providedBy(p) || by.conflictsWithItself(d, p)) {
+		if g.pkgs[p.pkg.id].usable && d.providedBy(p) {
 			return true
 		}
 	}
@@ -184,7 +181,7 @@ func (g *greedy) allDecided(names []*name) bool {
 
 func (g *greedy) dependsSatisfiable(c *candidate) bool {
 	for _, d := range c.depends {
-		if !g.satisfiable(c, d) {
+		if !g.satisfiable(d) {
 			return false
 		}
 	}

@@ -22,8 +22,27 @@ type universe struct {
 	candidates []*candidate // by id
 	world      []demand     // sorted as apk-tools sorts the world
 	asked      map[*name]bool
-	places     []map[int]*candidate // per repository: by position in its index
+	places     [][]*candidate // per repository: by position in its index
 	bySum      map[apk.SHA1]*candidate
+	slabs      slabs
+}
+
+// slabs hands out the small values of a universe from larger blocks.
+type slabs struct {
+	names      []name
+	candidates []candidate
+	demands    []demand
+	provides   []provided
+}
+
+// take cuts n values off the block at *slab.
+func take[T any](slab *[]T, n int) []T {
+	if n > len(*slab) {
+		*slab = make([]T, max(n, 256))
+	}
+	out := (*slab)[:n:n]
+	*slab = (*slab)[n:]
+	return out
 }
 
 // name is something that can be depended on.
@@ -34,7 +53,7 @@ type name struct {
 	loaded    bool
 	providers []provider // in repository and index order
 	barred    []provider // may not be used at all: candidate.bar says why
-	bucket    uint32     // see order
+	hashKey   uint64     // see hashOrder
 	triggers  []*name    // names that packages provide whose install_if mentions this one
 	users     []*name    // found names a provider of which depends on this one
 }
@@ -112,11 +131,11 @@ func discover(req *Request) (*universe, error) {
 		tags:    []string{""},
 		names:   map[string]*name{},
 		asked:   map[*name]bool{},
-		places:  make([]map[int]*candidate, len(req.Repositories)),
+		places:  make([][]*candidate, len(req.Repositories)),
 		bySum:   map[apk.SHA1]*candidate{},
 	}
 	for i, r := range req.Repositories {
-		u.places[i] = map[int]*candidate{}
+		u.places[i] = make([]*candidate, r.Index.Len())
 		if !slices.Contains(u.tags, r.Tag) {
 			u.tags = append(u.tags, r.Tag)
 		}
@@ -170,11 +189,12 @@ func (u *universe) tagBit(tag string) uint64 {
 	return 1 << slices.Index(u.tags, tag)
 }
 
-// name returns the name of that text, with its bucket; load fills the rest.
+// name returns the name of that text; load fills it.
 func (u *universe) name(text string) *name {
 	n := u.names[text]
 	if n == nil {
-		n = &name{text: text, id: len(u.all), rank: -1}
+		n = &take(&u.slabs.names, 1)[0]
+		n.text, n.id, n.rank = text, len(u.all), -1
 		u.names[text] = n
 		u.all = append(u.all, n)
 	}
@@ -187,7 +207,6 @@ func (u *universe) load(n *name) {
 		return
 	}
 	n.loaded = true
-	n.bucket = bucket(n.text)
 	for repo, r := range u.request.Repositories {
 		for _, pos := range r.Index.Providers(n.text) {
 			if c := u.candidate(repo, pos); c.addedTo != n {
@@ -196,6 +215,7 @@ func (u *universe) load(n *name) {
 			}
 		}
 	}
+	n.setHashKey()
 }
 
 // addProvider notes each way in which c provides n.
@@ -207,8 +227,8 @@ func (n *name) addProvider(c *candidate) {
 	if c.name == n {
 		*to = append(*to, c.self())
 	}
-	for _, p := range c.provides {
-		if p.name == n {
+	for i := range c.provides {
+		if p := &c.provides[i]; p.name == n {
 			*to = append(*to, provider{c, p.version})
 		}
 	}
@@ -232,7 +252,8 @@ func (u *universe) candidate(repo, pos int) *candidate {
 }
 
 func (u *universe) newCandidate(repo, pos int, p *apk.Package) *candidate {
-	c := &candidate{
+	c := &take(&u.slabs.candidates, 1)[0]
+	*c = candidate{
 		id:        len(u.candidates),
 		pkg:       p,
 		name:      u.name(p.Name),
@@ -240,7 +261,7 @@ func (u *universe) newCandidate(repo, pos int, p *apk.Package) *candidate {
 		pos:       pos,
 		bar:       p.Uninstallable,
 		depends:   u.demands(p.Depends),
-		provides:  make([]provided, len(p.Provides)),
+		provides:  take(&u.slabs.provides, len(p.Provides)),
 		installIf: u.demands(p.InstallIf),
 	}
 	for i := range p.Provides {
@@ -254,7 +275,7 @@ func (u *universe) newCandidate(repo, pos int, p *apk.Package) *candidate {
 }
 
 func (u *universe) demands(list []apk.Dependency) []demand {
-	out := make([]demand, len(list))
+	out := take(&u.slabs.demands, len(list))
 	for i := range list {
 		out[i] = demand{u.name(list[i].Name), &list[i]}
 	}
@@ -353,15 +374,19 @@ func (u *universe) linkTriggers() {
 // its hash table, and within a bucket the name that was read last first. (When
 // a name was first read is approximated by its first provider.)
 func hashOrder(a, b *name) int {
-	return cmp.Or(cmp.Compare(a.bucket, b.bucket), -comparePlace(a, b), strings.Compare(a.text, b.text))
+	if c := cmp.Compare(a.hashKey, b.hashKey); c != 0 {
+		return c
+	}
+	return strings.Compare(a.text, b.text)
 }
 
-func comparePlace(a, b *name) int {
-	if len(a.providers) == 0 || len(b.providers) == 0 {
-		return len(a.providers) - len(b.providers)
+func (n *name) setHashKey() {
+	const places = 1<<48 - 1
+	n.hashKey = uint64(bucket(n.text))<<48 | places
+	if len(n.providers) > 0 {
+		p := n.providers[0].pkg
+		n.hashKey -= min(uint64(p.repo)<<32+uint64(p.pos)+1, places)
 	}
-	p, q := a.providers[0].pkg, b.providers[0].pkg
-	return cmp.Or(cmp.Compare(p.repo, q.repo), cmp.Compare(p.pos, q.pos))
 }
 
 // bucket is the slot of apk-tools' table of names that text hashes to.
