@@ -97,7 +97,7 @@ func (n *node) wanted() string {
 	case kindBool:
 		return "true or false"
 	case kindNumber:
-		return "a number"
+		return "a whole number"
 	case kindText:
 		return "text"
 	case kindList:
@@ -112,7 +112,7 @@ func (c *checker) shape(at place, want yaml.Kind, wanted string) bool {
 	}
 	hint := ""
 	if want == yaml.SequenceNode && at.n.Kind == yaml.ScalarNode {
-		hint = "write one value as a list too: [" + shorten(at.n.Value) + "]"
+		hint = "write one value as a list too: [" + shorten(redactLine(at.n.Value)) + "]"
 	}
 	c.problem(at, "wrong type", "found "+describe(at.n)+", expected "+wanted, hint)
 	return false
@@ -136,7 +136,7 @@ func describe(n *yaml.Node) string {
 	case "!!bool":
 		return shorten(n.Value)
 	}
-	return strconv.Quote(shorten(n.Value))
+	return strconv.Quote(shorten(redactLine(n.Value)))
 }
 
 // shorten cuts what is shown of a value.
@@ -250,34 +250,49 @@ func follow(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// retired are keys that apko or melange once had or have elsewhere, and what
-// to do instead.
-var retired = map[string]string{
-	"os-release":  "apko no longer has this key; /etc/os-release comes from a package",
-	"options":     "options belong to melange; make one configuration per variant and include the common part",
-	"variants":    "make one configuration per variant and include the common part",
-	"healthcheck": "OCI images have no health check; it is configured where the container runs",
+// advice is for keys that are written often and do not exist, by name or by
+// path.
+var advice = map[string]string{
+	"accounts.groups[].name": "did you mean groupname?",
+	"accounts.users[].home":  "did you mean homedir?",
+	"accounts.users[].name":  "did you mean username?",
+	"contents.repos":         "did you mean repositories?",
+	"env":                    "did you mean environment?",
+	"files[].perms":          "did you mean mode?",
+	"files[].permissions":    "did you mean mode?",
+	"healthcheck":            "OCI images have no health check; it is configured where the container runs",
+	"layering.max-layers":    "did you mean budget?",
+	"options":                "options belong to melange; make one configuration per variant and include the common part",
+	"os-release":             "apko no longer has this key; /etc/os-release comes from a package",
+	"paths[].mode":           "did you mean permissions?",
+	"paths[].target":         "did you mean source?",
+	"user":                   "did you mean accounts.run-as?",
+	"variants":               "make one configuration per variant and include the common part",
 }
 
 func (c *checker) unknown(at place, name string, t *node) {
-	hint := retired[name]
-	if near := nearest(name, t.names()); near != "" {
+	hint, ok := advice[join(t.path, name)]
+	if near := nearest(name, t.names()); !ok && near != "" {
 		hint = "did you mean " + near + "?"
-	} else if homes := language().where(name); len(homes) > 0 && hint == "" {
-		home := strings.TrimSuffix(homes[0], "[]")
-		if home == "" {
-			home = "the top level"
-		}
-		hint = name + " belongs to " + home
+	} else if homes := language().where(name); !ok && len(homes) > 0 {
+		hint = name + " belongs to " + home(homes[0])
 	}
 	c.problem(at, "unknown key", "expected one of "+strings.Join(t.names(), ", "), hint)
+}
+
+// home names the mapping that a misplaced key belongs to.
+func home(path string) string {
+	if path == "" {
+		return "the top level"
+	}
+	return strings.TrimSuffix(path, "[]")
 }
 
 func (c *checker) freeMapping(at place, t *node, m *mark) {
 	m.fields = map[string]*mark{}
 	for _, p := range c.pairs(at) {
 		name := p.key.Value
-		path := joinPath(at.path, name)
+		path := joinPath(at.path, redactURL(name))
 		if t.key != nil {
 			t.key(c, place{p.key, path}, name)
 		}
@@ -307,7 +322,7 @@ func (c *checker) list(at place, t *node, m *mark) {
 // joinPath appends a written key to a path; keys that are not plain words are
 // quoted.
 func joinPath(path, key string) string {
-	if key == "" || strings.ContainsAny(key, "\"\n\r\t") {
+	if key == "" || key[0] == '.' || strings.ContainsAny(key, "\"\n\r\t ") {
 		key = strconv.Quote(key)
 	}
 	return join(path, shorten(key))

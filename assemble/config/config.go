@@ -41,6 +41,9 @@ type Config struct {
 	// Files are files to put into the image, after packages and before paths.
 	// Each is its own component in lock and SBOM.
 	Files []File `yaml:"files,omitempty" json:"files,omitempty"`
+	// Keyrings are keys that count for one repository only, by its URL. A
+	// repository that has an entry here trusts no other keys.
+	Keyrings map[string][]string `yaml:"keyrings,omitempty" json:"keyrings,omitempty"`
 	// Format is the file system of the layers. Only "tar" is supported.
 	Format string `yaml:"format,omitempty" json:"format,omitempty"`
 

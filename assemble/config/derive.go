@@ -82,6 +82,37 @@ func (c *Config) Keyring() []string {
 	return slices.Compact(list)
 }
 
+// RepositoryKeys returns the keyrings of single repositories by URL, written as
+// in [Config.BuildSources]. The error is an *[Errors] naming those whose
+// repository the configuration does not use, which shows only when all
+// overrides are applied: a misspelt URL must not silently fall back to
+// contents.keyring.
+func (c *Config) RepositoryKeys() (map[string][]string, error) {
+	var r report
+	r.rank(c)
+	w := whole{Config: c, report: &r}
+	var urls []string
+	for _, s := range c.BuildSources() {
+		urls = append(urls, s.URL)
+	}
+	out := map[string][]string{}
+	for _, name := range slices.Sorted(maps.Keys(c.Keyrings)) {
+		u := trimSlashes(name)
+		if !slices.Contains(urls, u) {
+			hint := ""
+			if near := nearest(u, urls); near != "" {
+				hint = "did you mean " + redactURL(near) + "?"
+			}
+			r.add(w.at("no such repository", "found "+strconv.Quote(redactURL(name))+", expected one of repositories or build_repositories", hint, "keyrings", name))
+		}
+		out[u] = slices.Concat(out[u], c.Keyrings[name])
+	}
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // World returns the requested packages as /etc/apk/world has them: each once,
 // sorted by their text. The error is an *[Errors] naming pins ("pkg@tag") whose
 // tag no repository has; that shows only when all overrides are applied.

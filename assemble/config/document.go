@@ -120,13 +120,15 @@ func yamlLine(message string) (line int, rest string) {
 	return line, strings.ReplaceAll(strings.TrimSpace(m[2]), "\n", "; ")
 }
 
-// syntaxProblem gives an error of the YAML parser a position. The parser knows
-// the line only; the column is that of the line's first character that is not
-// blank.
+// maxLocate bounds the lines of a text in which locate looks for a mistake.
+const maxLocate = 500
+
+// syntaxProblem gives an error of the YAML parser a position. The column is
+// that of the line's first character that is not blank.
 func syntaxProblem(file string, text []byte, err error) Problem {
 	line, message := yamlLine(err.Error())
 	lines := bytes.Split(text, []byte("\n"))
-	line = min(line, len(lines))
+	line = locate(lines, min(line, len(lines)))
 	content := bytes.TrimRight(lines[line-1], " \t\r")
 	p := Problem{File: file, Line: line, Key: "configuration", Problem: "not YAML", Detail: message, Err: err}
 	p.Column = 1 + utf8.RuneCount(content) - utf8.RuneCount(bytes.TrimLeft(content, " \t"))
@@ -134,4 +136,29 @@ func syntaxProblem(file string, text []byte, err error) Problem {
 		p.Hint = "indent with spaces; YAML does not allow tabs"
 	}
 	return p
+}
+
+// locate returns the first line that cannot follow the ones before it: one
+// after the longest beginning of the text that is YAML. The parser itself names
+// a line nearby, or none.
+func locate(lines [][]byte, named int) int {
+	if len(lines) > maxLocate {
+		return named
+	}
+	for n := len(lines) - 1; n > 0; n-- {
+		if isYAML(bytes.Join(lines[:n], []byte("\n"))) {
+			return n + 1
+		}
+	}
+	return 1
+}
+
+func isYAML(text []byte) bool {
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	for {
+		_, err := nextDocument(dec)
+		if err != nil {
+			return errors.Is(err, io.EOF)
+		}
+	}
 }

@@ -208,6 +208,14 @@ func merge(base, c *Config) {
 	if c.Format == "" {
 		c.Format = base.Format
 	}
+	for name, keys := range base.Keyrings {
+		if _, ok := c.Keyrings[name]; !ok {
+			if c.Keyrings == nil {
+				c.Keyrings = map[string][]string{}
+			}
+			c.Keyrings[name] = keys
+		}
+	}
 	c.marks = mergeMarks(base.marks, c.marks, language())
 }
 

@@ -37,8 +37,7 @@ func redactURL(s string) string {
 
 // redactText hides what may be credentials in something that url.Parse refuses.
 func redactText(scheme, rest string) string {
-	authority, _, _ := strings.Cut(rest, "/")
-	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
 		rest = hidden + rest[i:]
 	}
 	return scheme + "://" + rest
@@ -50,6 +49,15 @@ func redactLine(s string) string {
 		return tag + " " + redactURL(u)
 	}
 	return redactURL(s)
+}
+
+// redactVCS is redactURL for "URL@REVISION".
+func redactVCS(s string) string {
+	source, revision, ok := splitVCS(s)
+	if _, rest, _ := strings.Cut(source, "://"); !ok || !strings.Contains(rest, "/") {
+		return redactURL(s) // what stands before "@" may be a token
+	}
+	return redactURL(source) + "@" + revision
 }
 
 func redactAll(list []string, redact func(string) string) []string {

@@ -65,7 +65,14 @@ func (c *Config) redacted() *Config {
 	ct.BuildRepositories = redactAll(ct.BuildRepositories, redactLine)
 	ct.RuntimeOnlyRepositories = redactAll(ct.RuntimeOnlyRepositories, redactLine)
 	ct.Keyring = redactAll(ct.Keyring, redactURL)
-	r.VCSUrl = redactURL(c.VCSUrl)
+	r.Keyrings = nil
+	for name, keys := range c.Keyrings {
+		if r.Keyrings == nil {
+			r.Keyrings = map[string][]string{}
+		}
+		r.Keyrings[redactURL(name)] = redactAll(keys, redactURL)
+	}
+	r.VCSUrl = redactVCS(c.VCSUrl)
 	r.Include = ""
 	return &r
 }

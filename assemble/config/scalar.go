@@ -95,6 +95,9 @@ func integer(n *yaml.Node) (int64, bool) {
 
 func (c *checker) numeric(at place, t *node) {
 	v, ok := integer(at.n)
+	if !ok && at.n.ShortTag() == "!!float" && onlyDigits(strings.TrimPrefix(at.n.Value, "-")) && at.n.Value[0] != '0' {
+		v, ok = math.MaxInt64, true // more digits than any integer has
+	}
 	if !ok {
 		c.wrongNumber(at, t)
 		return

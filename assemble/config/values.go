@@ -66,7 +66,7 @@ func urlProblem(u, shown, expected string, query bool) (detail, hint string) {
 	switch strings.ToLower(scheme) {
 	case "http", "https":
 	case "builtin":
-		if !strings.Contains(expected, "builtin") || rest == "" || strings.Contains(strings.TrimRight(rest, "/"), "/") {
+		if rest == "" || strings.Contains(strings.TrimRight(rest, "/"), "/") {
 			return "found " + shown + ", expected " + expected, ""
 		}
 		return "", ""
@@ -96,17 +96,52 @@ func checkRepository(c *checker, at place, v string) {
 	}
 }
 
-// keyProblem checks an entry of a keyring: a URL or a file.
+// keyForms lists what an entry of a keyring may be.
+const keyForms = "https://, http://, file://, builtin://NAME/FILE, a file or PEM text"
+
+// keyProblem checks an entry of a keyring.
 func keyProblem(v string) (detail, hint string) {
 	switch {
 	case v == "":
-		return "found nothing, expected a URL or a file", ""
+		return "found nothing, expected " + keyForms, ""
 	case strings.Contains(v, "-----BEGIN"):
-		return "found the text of a key, expected a URL or a file", "keys written in the configuration belong to keys, with a name"
+		return inlineKeyProblem(v), ""
 	case strings.ContainsAny(v, "\r\n"):
-		return "found several lines, expected a URL or a file", ""
+		return "found several lines that are no PEM text, expected " + keyForms, ""
 	}
-	return urlProblem(v, strconv.Quote(shorten(redactURL(v))), "https://, http://, file:// or a file", true)
+	shown := strconv.Quote(shorten(redactURL(v)))
+	if name, ok := strings.CutPrefix(v, "builtin://"); ok {
+		if repo, file, ok := strings.Cut(name, "/"); !ok || repo == "" || file == "" || hasDots(name) {
+			return "found " + shown + ", expected builtin://NAME/FILE", ""
+		}
+		return "", ""
+	}
+	return urlProblem(v, shown, keyForms, true)
+}
+
+// inlineKeyProblem checks the PEM text of an RSA key, PKIX or PKCS #1.
+func inlineKeyProblem(v string) string {
+	if strings.Contains(v, "PRIVATE KEY-----") {
+		return "found a private key, expected the public one"
+	}
+	if der, detail := onePEM(v, "RSA PUBLIC KEY"); detail == "" {
+		if _, err := x509.ParsePKCS1PublicKey(der); err != nil {
+			return "found a damaged key, expected an RSA public key"
+		}
+		return ""
+	}
+	return publicKeyProblem(v)
+}
+
+// checkKeyringName checks the repository that a keyring is for.
+func checkKeyringName(c *checker, at place, name string) {
+	detail, hint := repositoryProblem(name)
+	if strings.HasPrefix(name, "@") {
+		detail, hint = "found "+strconv.Quote(shorten(redactLine(name)))+", expected the URL without tag", ""
+	}
+	if detail != "" {
+		c.problem(at, "invalid repository", detail, hint)
+	}
 }
 
 func checkKeyLocation(c *checker, at place, v string) {
@@ -186,12 +221,7 @@ func checkCertificate(c *checker, at place, v string) {
 }
 
 func checkLocalPath(c *checker, at place, v string) {
-	switch {
-	case v == "":
-		if !strings.HasPrefix(at.path, "files[") { // there it means none
-			return
-		}
-	case strings.Contains(v, "://"):
+	if strings.Contains(v, "://") {
 		c.problem(at, impossible, "found a URL, expected a local path", "")
 	}
 }
@@ -358,7 +388,7 @@ func checkSHA256(c *checker, at place, v string) {
 
 func vcsProblem(v string) string {
 	if !visible(v) {
-		return "found white space in " + strconv.Quote(shorten(redactURL(v))) + ", expected URL@REVISION"
+		return "found white space in " + strconv.Quote(shorten(redactVCS(v))) + ", expected URL@REVISION"
 	}
 	return ""
 }
@@ -369,7 +399,7 @@ func checkVCS(c *checker, at place, v string) {
 		return
 	}
 	if _, _, ok := splitVCS(v); v != "" && !ok {
-		c.warning(at, "no revision", "found "+strconv.Quote(shorten(redactURL(v)))+", expected URL@REVISION; no annotation is made of it", "")
+		c.warning(at, "no revision", "found "+strconv.Quote(shorten(redactVCS(v)))+", expected URL@REVISION; no annotation is made of it", "")
 	}
 }
 

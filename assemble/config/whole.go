@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -25,6 +26,7 @@ func (w whole) check() {
 	w.repositories("repositories", w.Contents.Repositories)
 	w.repositories("build_repositories", w.Contents.BuildRepositories)
 	w.keyring()
+	w.keyrings()
 	w.names()
 	w.files()
 	w.baseImage()
@@ -33,6 +35,9 @@ func (w whole) check() {
 func (w whole) at(problem, detail, hint string, steps ...string) Problem {
 	p, _ := w.marks.at(steps...)
 	key := keyPath(steps...)
+	if steps[0] == "keyrings" && len(steps) > 1 {
+		key = joinPath(steps[0], redactURL(steps[1]))
+	}
 	if p.flag != "" {
 		key = p.flag
 	}
@@ -185,6 +190,9 @@ func (w whole) keyring() {
 	first := map[string]int{}
 	for i, k := range w.Contents.Keyring {
 		name := path.Base(k)
+		if strings.Contains(k, "-----BEGIN") {
+			continue
+		}
 		j, seen := first[name]
 		if !seen {
 			first[name] = i
@@ -193,6 +201,15 @@ func (w whole) keyring() {
 		if w.Contents.Keyring[j] != k {
 			w.warn(w.at("key name twice", fmt.Sprintf("found %s, but a key %s is also named %s", redactURL(k),
 				w.where("contents", "keyring", index(j)), name), "", "contents", "keyring", index(i)))
+		}
+	}
+}
+
+// keyrings refuses repositories that would trust no key at all.
+func (w whole) keyrings() {
+	for _, name := range slices.Sorted(maps.Keys(w.Keyrings)) {
+		if len(w.Keyrings[name]) == 0 {
+			w.add(w.at("empty", "expected at least one key", "", "keyrings", name))
 		}
 	}
 }

@@ -38,7 +38,7 @@ var apkoTexts = map[string]string{
 	"contents.build_repositories":   "Repositories that packages are taken from, and that the image does not mention.",
 	"contents.runtime_repositories": "Repositories for the image's /etc/apk/repositories that no package is taken from.",
 	"contents.repositories":         "Repositories that packages are taken from and that are written to the image's /etc/apk/repositories. Each is an http:// or https:// URL, a local directory, file:///directory or builtin://NAME; written as `@tag URL` it is used only for packages requested as `name@tag`. The index is looked up below it, per architecture.",
-	"contents.keyring":              "Files or URLs of the public keys that indexes must be signed with. A key is known by its file name.",
+	"contents.keyring":              "The public keys that indexes must be signed with: files, http:// or https:// URLs, file:///FILE, builtin://NAME/FILE, or the PEM text itself. A key is known by its file name. Repositories with an entry in `keyrings` use that instead.",
 	"contents.runtime_keyring":      "Public keys to add to the image's /etc/apk/keys. They verify nothing while the image is built.",
 	"contents.packages":             "The packages to install, with what they depend on: `name`, `name=1.2-r0` and the other operators (< > <= >= ~ ><), `name@tag`; `!name` keeps a package out.",
 	"contents.baseimage":            "An image to build upon. Excludes entrypoint, cmd, stop-signal, work-dir, accounts, environment, paths, annotations, files and layering.",
