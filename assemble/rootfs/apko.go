@@ -4,6 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
+
+	"chainguard.dev/apko/pkg/build/types"
 
 	"github.com/cairn-dev/cairn/packages/apk"
 )
@@ -44,10 +48,81 @@ func (b *builder) apkoConfig() error {
 	}
 	cfg := b.cfg.ImageConfiguration
 	cfg.Contents.Packages = b.pinned()
+	cfg.Archs = []types.Architecture{types.ParseArchitecture(b.in.Arch)}
 	var out bytes.Buffer
 	if err := json.NewEncoder(&out).Encode(cfg); err != nil {
 		return fmt.Errorf("/etc/apko.json: %w", err)
 	}
 	_, err := b.generate("etc/apko.json", 0o444, out.Bytes(), Owner{OwnedByGenerator, generatorApko})
 	return err
+}
+
+// apkoInstalled returns the installed database as apko writes it: packages in
+// installation order, its own order of keys, empty keys included, a Go slice
+// for install_if, entries sorted and those without a directory dropped.
+func (b *builder) apkoInstalled() []byte {
+	var out bytes.Buffer
+	for p := range b.in.Packages {
+		pkg := &b.in.Packages[p].Receipt.Package
+		fmt.Fprintf(&out, "P:%s\nV:%s\nA:%s\nL:%s\nT:%s\no:%s\nm:%s\nU:%s\nD:%s\np:%s\n", pkg.Name, pkg.Version, pkg.Arch,
+			pkg.License, pkg.Description, pkg.Origin, pkg.Maintainer, pkg.URL, atoms(pkg.Depends), atoms(pkg.Provides))
+		if len(pkg.Replaces) > 0 {
+			fmt.Fprintf(&out, "r:%s\n", atoms(pkg.Replaces))
+		}
+		fmt.Fprintf(&out, "c:%s\ni:[%s]\nt:%d\nS:%d\nI:%d\nk:%d\nC:%s\n", pkg.Commit, atoms(pkg.InstallIf), pkg.BuildTime,
+			pkg.Size, pkg.InstalledSize, pkg.ProviderPriority, pkg.Checksum)
+		b.apkoFiles(&out, p)
+		out.WriteByte('\n')
+	}
+	return out.Bytes()
+}
+
+// atoms joins dependencies with spaces.
+func atoms(list []apk.Dependency) string {
+	words := make([]string, len(list))
+	for i, d := range list {
+		words[i] = d.String()
+	}
+	return strings.Join(words, " ")
+}
+
+// apkoFiles writes the file lines of package p, with the numbers in the
+// package's headers.
+func (b *builder) apkoFiles(out *bytes.Buffer, p int) {
+	var dirs []*apk.Entry
+	files := map[string][]*apk.Entry{}
+	entries := b.in.Packages[p].Receipt.Entries
+	for m := range entries {
+		e := &entries[m]
+		switch dir, _ := split(e.Path); {
+		case !b.kept[p][m]:
+		case e.Type == apk.TypeDir:
+			dirs = append(dirs, e)
+		default:
+			files[dir] = append(files[dir], e)
+		}
+	}
+	slices.SortFunc(dirs, func(x, y *apk.Entry) int { return ComparePaths(x.Path, y.Path) })
+	if len(files[""]) > 0 {
+		dirs = append([]*apk.Entry{{Mode: 0o755}}, dirs...)
+	}
+	for _, d := range dirs {
+		fmt.Fprintf(out, "F:%s\n", d.Path)
+		apkoACL(out, "M", d, 0o755)
+		slices.SortFunc(files[d.Path], func(x, y *apk.Entry) int { return strings.Compare(x.Path, y.Path) })
+		for _, f := range files[d.Path] {
+			_, name := split(f.Path)
+			fmt.Fprintf(out, "R:%s\n", name)
+			apkoACL(out, "a", f, 0o644)
+			if f.Type != apk.TypeHardlink && !f.SHA1.IsZero() {
+				fmt.Fprintf(out, "Z:%s\n", f.SHA1)
+			}
+		}
+	}
+}
+
+func apkoACL(out *bytes.Buffer, key string, e *apk.Entry, usual uint32) {
+	if e.Mode&0o7777 != usual || e.UID != 0 || e.GID != 0 {
+		fmt.Fprintf(out, "%s:%d:%d:%04o\n", key, e.UID, e.GID, e.Mode&0o7777)
+	}
 }

@@ -67,7 +67,7 @@ func (b *builder) databaseDirectory() (string, error) {
 	case lib != usr && lib.ino.kids["apk"] == nil:
 		home = usr
 		b.linkDirectory(lib, usr)
-	case lib != usr && usr.ino.kids["apk"] == nil:
+	case lib != usr && usr.ino.kids["apk"] == nil && !b.compat():
 		b.linkDirectory(usr, lib)
 	}
 	for _, sub := range []string{"apk", "apk/db", "apk/exec"} {
@@ -231,7 +231,12 @@ func (b *builder) scripts() ([]byte, error) {
 
 // scriptTime is the package's build time, apko's is the image's.
 func (b *builder) scriptTime(built int64) time.Time {
-	if b.compat() || built <= 0 {
+	switch {
+	case b.compat() && b.in.Created.IsZero():
+		built = 0
+	case b.compat():
+		built = b.in.Created.Unix()
+	case built <= 0:
 		built = b.created
 	}
 	return time.Unix(built, 0).UTC()

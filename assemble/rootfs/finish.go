@@ -30,7 +30,9 @@ func (b *builder) emit(t *Tree, n *node, prefix string) {
 		t.Entries = append(t.Entries, Entry{})
 		e := &t.Entries[len(t.Entries)-1]
 		b.fill(e, kid)
-		e.Path = prefix + name
+		if n := len(prefix); len(e.Path) != n+len(name) || e.Path[:n] != prefix || e.Path[n:] != name {
+			e.Path = prefix + name
+		}
 		if kid.isDir() {
 			b.emit(t, kid, e.Path+"/")
 		}

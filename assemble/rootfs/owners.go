@@ -8,7 +8,10 @@ import (
 )
 
 // identities maps the names of an image's users and groups to numbers.
-type identities struct{ users, groups map[string]int }
+type identities struct {
+	users, groups map[string]int
+	root          bool // everything is root's, as in apko's images
+}
 
 // settleOwners fixes owner and mode of everything the packages brought, now
 // that the image's accounts are known. A name that the image knows decides, not
@@ -56,6 +59,9 @@ func (b *builder) settleDirectory(ino *inode, ids *identities) {
 		}
 		ino.mtime = e.MTime
 	}
+	if ids.root { // apko: the first package's permission bits, nothing else
+		ino.mode = b.member(ino.refs[0].pkg, ino.refs[0].member).Mode & 0o777
+	}
 	if ino.initdb != 0 && (ino.mode != ino.initdb || ino.uid != 0 || ino.gid != 0) {
 		ino.mode, ino.uid, ino.gid, ino.owner = ino.initdb, 0, 0, Owner{OwnedByGenerator, generatorBase}
 	}
@@ -83,6 +89,9 @@ func (b *builder) settleFile(ino *inode, ids *identities) {
 }
 
 func (ids *identities) uid(e *apk.Entry) int {
+	if ids.root {
+		return 0
+	}
 	if id, ok := ids.users[e.Uname]; ok {
 		return id
 	}
@@ -90,6 +99,9 @@ func (ids *identities) uid(e *apk.Entry) int {
 }
 
 func (ids *identities) gid(e *apk.Entry) int {
+	if ids.root {
+		return 0
+	}
 	if id, ok := ids.groups[e.Gname]; ok {
 		return id
 	}

@@ -1,9 +1,7 @@
 package rootfs
 
 // Steps that wait for assemble/generate.
-func (b *builder) accounts() error        { return nil }
 func (b *builder) certificates() error    { return nil }
 func (b *builder) certificateSums() error { return nil }
 func (b *builder) busyboxLinks() error    { return nil }
 func (b *builder) linkerCache() error     { return nil }
-func (b *builder) apkoInstalled() []byte  { return b.installed() }

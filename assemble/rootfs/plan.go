@@ -104,7 +104,7 @@ func newBuilder(ctx context.Context, in Input) (*builder, error) {
 		return nil, fmt.Errorf("tree: compatibility %q: expected nothing or %q", in.Compat, CompatApko)
 	}
 	b := &builder{ctx: ctx, in: in, cfg: in.Config, created: in.Created.Unix()}
-	if in.Created.IsZero() {
+	if in.Created.IsZero() || b.compat() {
 		b.created = 0
 	}
 	if b.cfg == nil {
