@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -156,3 +157,5 @@ func readAll(t testing.TB, r io.ReadCloser) []byte {
 	}
 	return b
 }
+
+func discardLog() *log.Logger { return log.New(io.Discard, "", 0) }

@@ -155,14 +155,14 @@ func (e *attemptsError) Unwrap() error { return e.err }
 
 // exhausted keeps the last answer, with the number of attempts.
 func exhausted(resp *http.Response, err error, attempts int) (*http.Response, error) {
-	if resp != nil {
-		resp.Header.Set(attemptsHeader, strconv.Itoa(attempts))
-		return resp, nil
+	if err != nil { // a refused redirect comes with its answer, closed
+		if attempts > 1 {
+			err = &attemptsError{attempts, urlProblem(err)}
+		}
+		return nil, err
 	}
-	if err != nil && attempts > 1 {
-		err = &attemptsError{attempts, urlProblem(err)}
-	}
-	return resp, err
+	resp.Header.Set(attemptsHeader, strconv.Itoa(attempts))
+	return resp, nil
 }
 
 const attemptsHeader = "X-Cairn-Attempts" // set by exhausted, never sent

@@ -170,6 +170,7 @@ func (c *Client) verify(ctx context.Context, src Source, b []byte, sum apk.SHA25
 		keys = NewKeyring(append(keys.Keys(), found...)...)
 		if v, err = verifyIndex(b, sum, keys, false); errors.As(err, &unknown) {
 			unknown.Discovery = problem
+			err = fmt.Errorf("index: %w", unknown) // a wrapper has its text already
 		}
 	}
 	if err != nil && src.UnsafeUnsigned {
