@@ -2,6 +2,8 @@ package layer
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -78,8 +80,8 @@ func (o Options) normalised() (Options, error) {
 	if o.Budget < 1 || o.Budget > MaxBudget {
 		return o, fmt.Errorf("layering budget %d: expected 1 to %d", o.Budget, MaxBudget)
 	}
-	for origin, w := range o.Weights {
-		if !(w >= 0) || w > 1e12 {
+	for _, origin := range slices.Sorted(maps.Keys(o.Weights)) {
+		if w := o.Weights[origin]; !(w >= 0) || w > 1e12 {
 			return o, fmt.Errorf("update rate of %q: %v: expected 0 or more", origin, w)
 		}
 	}

@@ -82,7 +82,10 @@ func New(tree *rootfs.Tree, o Options) (*Plan, error) {
 			p.shapes[i] = shape{follow: true, reason: why}
 		}
 	}
-	return p, p.settle()
+	if err := p.settle(); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // assign divides the packages into groups and puts those in order.

@@ -293,9 +293,9 @@ func (w *world) configure() {
 // TestProperty_UnpackingGivesTheTree is the promise of the package: for any
 // packages, strategy and budget, unpacking the layers gives the tree.
 func TestProperty_UnpackingGivesTheTree(t *testing.T) {
-	rounds := 3000
+	rounds := 600
 	if testing.Short() {
-		rounds = 300
+		rounds = 150
 	}
 	kinds := map[Kind]int{}
 	for seed := range uint64(rounds) {
