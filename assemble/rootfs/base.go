@@ -53,7 +53,11 @@ func (b *builder) baseDirectory(d directory) (*node, error) {
 		return b.attach(at.dir, at.name, b.newInode(apk.TypeDir, d.mode, Owner{OwnedByGenerator, generatorBase}), -1, -1), nil
 	}
 	if at.node.ino.typ == apk.TypeSymlink {
-		return b.mkdirAll(d.path)
+		n, err := b.mkdirAll(d.path)
+		if err != nil {
+			return nil, fmt.Errorf("base directory /%s: %w", d.path, err)
+		}
+		return n, nil
 	}
 	if !at.node.isDir() {
 		return nil, fmt.Errorf("base directory /%s: %w: it is a file of %s", d.path, errNotDir, b.ownerOf(at.node).Name)
