@@ -24,6 +24,9 @@ type world struct {
 	contents map[apk.SHA256]string
 }
 
+// netBind is CAP_NET_BIND_SERVICE as the kernel stores it (vfs_cap_data, version 2).
+const netBind = "\x01\x00\x00\x02\x00\x04\x00\x00" + "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+
 var (
 	someDirs  = []string{"bin", "etc", "lib", "usr", "usr/bin", "usr/lib", "usr/share", "usr/share/doc", "var", "var/tmp", "opt", "opt/a", "opt/a/b"}
 	someNames = []string{"a", "b", "c", "d", "e", "f", "g", "libx.so", "tool", "readme"}
@@ -67,7 +70,7 @@ func (w *world) meta(e *apk.Entry) {
 		e.Mode = 0o777
 	}
 	if w.oneIn(30) && e.Type == apk.TypeFile {
-		e.Xattrs = map[string]string{"security.capability": "\x01\x00\x00\x02"}
+		e.Xattrs = map[string]string{"security.capability": netBind}
 	}
 }
 
