@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -37,7 +38,7 @@ func (c *checker) warning(at place, problem, detail, hint string) {
 }
 
 func (c *checker) newProblem(at place, problem, detail, hint string) Problem {
-	return Problem{File: c.file, Line: at.n.Line, Column: at.n.Column, Key: at.path,
+	return Problem{File: c.file, Line: at.n.Line, Column: at.n.Column, Key: cmp.Or(at.path, "configuration"),
 		Problem: problem, Detail: detail, Hint: hint}
 }
 
