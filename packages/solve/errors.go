@@ -19,20 +19,14 @@ type MissingError struct {
 	// Nearest may be filled by the caller with names that look alike; Error
 	// prints them.
 	Nearest []string
-	// Chain is how the request leads to the first package of By, one fact a
-	// line; empty when the request itself asks.
-	Chain []string
 }
 
 // Error returns `package "foo": in no repository: asked for by …`.
 func (e *MissingError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "package %q%s: in no repository: %s asks for %s", e.Name, onArch(e.Arch), strings.Join(e.By, ", "), e.Dependency)
-	for _, fact := range e.Chain {
-		b.WriteString("\n  " + fact)
-	}
 	if len(e.Nearest) > 0 {
-		b.WriteString("\n  similar names: " + strings.Join(e.Nearest, ", "))
+		b.WriteString("\n  hint: similar names: " + strings.Join(e.Nearest, ", "))
 	}
 	return b.String()
 }
@@ -93,6 +87,18 @@ type UnsatisfiableError struct {
 	Facts []string
 	// Hints says what could be changed; may be empty.
 	Hints []string
+	// Missing holds the names among the facts that are in no repository. They
+	// can be reached with errors.As and Missing; Error prints their Nearest.
+	Missing []*MissingError
+}
+
+// Unwrap returns the missing names.
+func (e *UnsatisfiableError) Unwrap() []error {
+	out := make([]error, len(e.Missing))
+	for i, m := range e.Missing {
+		out[i] = m
+	}
+	return out
 }
 
 // Error returns one line that names the entries, and a line for each fact.
@@ -109,6 +115,11 @@ func (e *UnsatisfiableError) Error() string {
 	fmt.Fprintf(&b, "request%s: %s %s:", onArch(e.Arch), strings.Join(names, " and "), verb)
 	for _, fact := range e.Facts {
 		b.WriteString("\n  " + fact)
+	}
+	for _, m := range e.Missing {
+		if len(m.Nearest) > 0 {
+			fmt.Fprintf(&b, "\n  hint: similar to %s: %s", m.Name, strings.Join(m.Nearest, ", "))
+		}
 	}
 	for _, hint := range e.Hints {
 		b.WriteString("\n  hint: " + hint)

@@ -187,10 +187,11 @@ func (g *greedy) selectable(p provider) bool {
 // settle records who provides n and excludes those that cannot do so beside it.
 func (g *greedy) settle(n *name, p provider) {
 	s := &g.names[n.id]
-	if s.decided {
-		if s.choice.pkg == p.pkg || p.version == "" && s.choice.version == "" {
-			return
-		}
+	again := s.decided && s.choice.pkg == p.pkg // it provides the name twice
+	switch {
+	case p.version == "" && s.decided && s.choice.version == "", again && s.choice.version != "":
+		return
+	case s.decided && !again:
 		g.fault(p.pkg)
 		g.fault(s.choice.pkg)
 		return
@@ -218,11 +219,11 @@ func (g *greedy) fault(c *candidate) {
 }
 
 // choices returns who provides each decided name.
-func (g *greedy) choices() map[*name]provider {
-	out := make(map[*name]provider, len(g.u.found)/4)
+func (g *greedy) choices() *provision {
+	out := newProvision(nil)
 	for _, n := range g.u.all {
 		if s := &g.names[n.id]; s.decided && s.choice.pkg != nil {
-			out[n] = s.choice
+			out.of[n] = []provider{s.choice}
 		}
 	}
 	return out

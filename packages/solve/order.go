@@ -6,18 +6,15 @@ package solve
 // after it. A cycle is cut where the walk meets it. What the walk does not
 // reach is not installed.
 type arrangement struct {
-	choice map[*name]provider
+	choice *provision
 	passed map[*name]bool
 	placed map[*candidate]bool
 	order  []*candidate
-	// broken is a dependency that the choices do not satisfy, and whose it is
-	// (nil: the request's).
-	broken   *demand
-	brokenBy *candidate
+	broken *demand // a dependency that the choices do not satisfy
 }
 
 // arrange walks the choices from the world.
-func (u *universe) arrange(choice map[*name]provider) *arrangement {
+func (u *universe) arrange(choice *provision) *arrangement {
 	a := &arrangement{choice: choice, passed: map[*name]bool{}, placed: map[*candidate]bool{}}
 	for _, d := range u.world {
 		a.depend(nil, d)
@@ -25,20 +22,36 @@ func (u *universe) arrange(choice map[*name]provider) *arrangement {
 	return a
 }
 
-func (a *arrangement) depend(by *candidate, d demand) {
-	p := a.choice[d.name]
-	if !d.providedBy(p) && !by.conflictsWithItself(d, p) && a.broken == nil {
-		a.broken, a.brokenBy = &d, by
+// pick returns the chosen provider that d means; the zero provider when nothing
+// provides its name.
+func (p *provision) pick(d demand) provider {
+	list := p.of[d.name]
+	for _, q := range list {
+		if d.providedBy(q) {
+			return q
+		}
 	}
-	a.place(d.name)
+	return p.first(d.name)
 }
 
-func (a *arrangement) place(n *name) {
-	if a.passed[n] {
-		return
+func (p *provision) first(n *name) provider {
+	if list := p.of[n]; len(list) > 0 {
+		return list[0]
 	}
+	return provider{}
+}
+
+func (a *arrangement) depend(by *candidate, d demand) {
+	p := a.choice.pick(d)
+	if !d.providedBy(p) && !by.conflictsWithItself(d, p) && a.broken == nil {
+		a.broken = &d
+	}
+	a.place(d.name, p.pkg)
+}
+
+// place puts c, which provides n, after all it depends on.
+func (a *arrangement) place(n *name, c *candidate) {
 	a.passed[n] = true
-	c := a.choice[n].pkg
 	if c == nil || a.placed[c] {
 		return
 	}
@@ -59,15 +72,15 @@ func (a *arrangement) place(n *name) {
 
 func (a *arrangement) placeTriggered(n *name) {
 	for _, t := range n.triggers {
-		if c := a.choice[t].pkg; c != nil && !a.passed[t] && a.conditionsMet(c) {
-			a.place(t)
+		if c := a.choice.first(t).pkg; c != nil && !a.passed[t] && a.conditionsMet(c) {
+			a.place(t, c)
 		}
 	}
 }
 
 func (a *arrangement) conditionsMet(c *candidate) bool {
 	for _, d := range c.installIf {
-		if !a.passed[d.name] || !d.providedBy(a.choice[d.name]) {
+		if !a.passed[d.name] || !d.providedBy(a.choice.pick(d)) {
 			return false
 		}
 	}

@@ -19,7 +19,7 @@ func (u *universe) reasons(a *arrangement) map[*candidate]Reason {
 	reasons := make(map[*candidate]Reason, len(a.order))
 	var level []*candidate
 	reach := func(to *[]*candidate, d demand, r Reason) {
-		c := a.choice[d.name].pkg
+		c := a.choice.pick(d).pkg
 		if d.atom.Conflict || c == nil {
 			return
 		}
@@ -53,7 +53,7 @@ func (a *arrangement) reachTriggered(reasons map[*candidate]Reason, next *[]*can
 		}
 		r := Reason{Kind: InstallIf}
 		for _, d := range c.installIf {
-			by := a.choice[d.name].pkg
+			by := a.choice.pick(d).pkg
 			if by == nil {
 				continue
 			}

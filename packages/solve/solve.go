@@ -55,6 +55,9 @@ type Request struct {
 	// Forbid excludes single packages ("name" → versions) from consideration,
 	// with the reason to print when that makes the request impossible.
 	Forbid map[string]map[string]string
+	// Steps bounds the search that begins where apk-tools would give up; 0 means
+	// a default that is some seconds' work. See LimitError.
+	Steps int
 }
 
 // Solution is the answer for one architecture.
@@ -108,11 +111,17 @@ func Solve(ctx context.Context, req Request) (*Solution, error) {
 	if err := g.run(ctx); err != nil {
 		return nil, err
 	}
-	a := u.arrange(g.choices())
-	if g.faults == 0 && a.broken == nil {
+	if a := u.arrange(g.choices()); g.faults == 0 && a.broken == nil && u.pinsHold(a) {
 		return u.solution(a), nil
 	}
-	return nil, errors.New("TODO")
+	chosen, against, err := u.newSearch().run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if against != nil {
+		return nil, u.explain(against)
+	}
+	return u.solution(u.arrange(newProvision(chosen))), nil
 }
 
 // missingFromWorld reports the entries of the request that nothing provides.
