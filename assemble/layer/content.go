@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"hash"
 	"io"
 	"slices"
 
@@ -124,9 +125,14 @@ func (c *contents) write(w io.Writer, i int) error {
 	if err != nil {
 		return err
 	}
+	return checkContent(want, h)
+}
+
+// checkContent compares the digest of what was written with the tree's.
+func checkContent(want *apk.Entry, h hash.Hash) error {
 	var got apk.SHA256
 	if h.Sum(got[:0]); got != want.SHA256 {
-		return fmt.Errorf("top layer: %s: content has sha256 %s, the tree says %s", want.Path, got.Hex(), want.SHA256.Hex())
+		return fmt.Errorf("layer: %s: content has sha256 %s, the tree says %s", want.Path, got.Hex(), want.SHA256.Hex())
 	}
 	return nil
 }
