@@ -40,13 +40,10 @@ func New(in Input) (*Graph, error) {
 		seen:     map[Relationship]bool{},
 		upstream: map[string]int{},
 	}
-	for _, step := range []func() error{b.frame, b.addPackages, b.attribute, b.fillLayers, b.depend, b.merge, b.addSources, b.finish} {
+	for _, step := range []func() error{b.frame, b.addPackages, b.attribute, b.fillLayers, b.depend, b.merge, b.addSources, b.finish, b.Check} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("sbom: %w", err)
 		}
-	}
-	if err := b.Check(); err != nil {
-		return nil, err
 	}
 	return b.Graph, nil
 }

@@ -19,9 +19,9 @@ type IncompleteError struct {
 
 func (e *IncompleteError) Error() string {
 	if e.Path == "" {
-		return fmt.Sprintf("sbom: %s: %s", ErrIncomplete, e.Problem)
+		return fmt.Sprintf("%s: %s", ErrIncomplete, e.Problem)
 	}
-	return fmt.Sprintf("sbom: %s: %s: %s", ErrIncomplete, e.Path, e.Problem)
+	return fmt.Sprintf("%s: %s: %s", ErrIncomplete, e.Path, e.Problem)
 }
 
 // Unwrap returns [ErrIncomplete].
@@ -130,3 +130,61 @@ func (g *Graph) checkReferences() error {
 	}
 	return nil
 }
+
+// CheckEntries compares the graph with what is really in the image, as
+// image.Files reads it from the finished layers: each path must be there once,
+// of the same type and with the same content, and no other.
+func (g *Graph) CheckEntries(found []apk.Entry) error {
+	have := make(map[string]int, len(g.tree.Entries))
+	for i := range g.tree.Entries {
+		have[g.tree.Entries[i].Path] = i
+	}
+	byPath := make(map[string]*apk.Entry, len(found))
+	for i := range found {
+		byPath[found[i].Path] = &found[i]
+	}
+	for i := range found {
+		at, ok := have[found[i].Path]
+		if !ok {
+			return &IncompleteError{Path: found[i].Path, Problem: "in the image, but in no component"}
+		}
+		if problem := g.compare(at, &found[i], byPath); problem != "" {
+			return &IncompleteError{Path: found[i].Path, Problem: problem}
+		}
+		delete(have, found[i].Path)
+	}
+	for i := range g.tree.Entries {
+		if path := g.tree.Entries[i].Path; len(have) > 0 {
+			if _, missing := have[path]; missing {
+				return &IncompleteError{Path: path, Problem: "in a component, but not in the image"}
+			}
+		}
+	}
+	return nil
+}
+
+// compare says how a path of the image differs from the graph's entry at.
+// Which of several hard links holds the content is no difference.
+func (g *Graph) compare(at int, found *apk.Entry, byPath map[string]*apk.Entry) string {
+	want := &g.tree.Entries[at]
+	typ, content := want.Type, found
+	if isContent(found.Type) && isContent(typ) {
+		typ = found.Type
+		for n := 0; content.Type == apk.TypeHardlink && n < 8; n++ {
+			if content = byPath[content.Link]; content == nil {
+				return "hard link to nothing"
+			}
+		}
+	}
+	switch {
+	case typ != found.Type:
+		return fmt.Sprintf("type %c in the image, %c in the graph", found.Type, want.Type)
+	case found.Type == apk.TypeSymlink && found.Link != want.Link:
+		return fmt.Sprintf("links to %s in the image, to %s in the graph", found.Link, want.Link)
+	case isContent(typ) && content.SHA256 != g.sums[at].sha256:
+		return fmt.Sprintf("%s in the image, %s in the graph", content.SHA256, g.sums[at].sha256)
+	}
+	return ""
+}
+
+func isContent(t apk.EntryType) bool { return t == apk.TypeFile || t == apk.TypeHardlink }

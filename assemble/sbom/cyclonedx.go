@@ -24,9 +24,7 @@ func (g *Graph) WriteCycloneDX(w io.Writer) error {
 	files := g.filesOf()
 	s.array("components", func() {
 		for i := range g.Components[1:] {
-			c := g.Components[i+1].cdx()
-			c.Components = optional(g.cdxFiles(files[i+1]))
-			s.element(c)
+			s.element(cdxOwner{g.Components[i+1].cdx(), g.cdxFiles(files[i+1])})
 		}
 	})
 	s.array("dependencies", func() { g.cdxDependencies(s) })
@@ -152,7 +150,7 @@ func cdxLicenses(expression string) *cdx.Licenses {
 // identifier: it is closed, and older than ours. Families that are on it since
 // its first version are; all else goes through as an expression.
 func cdxKnows(id string) bool {
-	for _, family := range []string{"MIT", "Apache-", "BSD-2-Clause", "BSD-3-Clause", "GPL-", "LGPL-", "AGPL-", "MPL-", "ISC", "Zlib", "Unlicense", "CC0-1.0", "OpenSSL", "curl", "PSF-2.0", "Artistic-", "0BSD"} {
+	for _, family := range []string{"MIT", "Apache-", "BSD-2-Clause", "BSD-3-Clause", "GPL-", "LGPL-", "AGPL-", "MPL-", "ISC", "Zlib", "Unlicense", "CC0-1.0", "OpenSSL", "curl", "PSF-2.0", "Artistic-1.0", "Artistic-2.0", "0BSD"} {
 		if id == family || strings.HasSuffix(family, "-") && strings.HasPrefix(id, family) {
 			return true
 		}
@@ -229,26 +227,38 @@ func (g *Graph) filesOf() map[int][]int {
 	return files
 }
 
-func (g *Graph) cdxFiles(entries []int) []cdx.Component {
-	out := make([]cdx.Component, 0, len(entries))
+// cdxOwner is a component with its files in place of nested components.
+type cdxOwner struct {
+	cdx.Component
+	Files []cdxFile `json:"components,omitempty"`
+}
+
+// cdxFile is the part of a component that a file needs: there are thousands.
+type cdxFile struct {
+	BOMRef      string            `json:"bom-ref"`
+	Type        cdx.ComponentType `json:"type"`
+	Name        string            `json:"name"`
+	Description string            `json:"description,omitempty"`
+	Hashes      [2]cdx.Hash       `json:"hashes"`
+}
+
+func (g *Graph) cdxFiles(entries []int) []cdxFile {
+	out := make([]cdxFile, 0, len(entries))
 	for _, i := range entries {
 		e, d := &g.tree.Entries[i], &g.sums[i]
-		c := cdx.Component{
-			BOMRef: fileID(e.Path),
-			Type:   cdx.ComponentTypeFile,
-			Name:   "/" + e.Path,
-			Hashes: &[]cdx.Hash{{Algorithm: cdx.HashAlgoSHA1, Value: d.sha1.Hex()}, {Algorithm: cdx.HashAlgoSHA256, Value: d.sha256.Hex()}},
-		}
-		if comment := linkComment(e.Type, e.Link); comment != "" {
-			c.Description = comment
-		}
-		out = append(out, c)
+		out = append(out, cdxFile{
+			BOMRef:      fileID(e.Path),
+			Type:        cdx.ComponentTypeFile,
+			Name:        "/" + e.Path,
+			Description: linkComment(e.Type, e.Link),
+			Hashes:      [2]cdx.Hash{{Algorithm: cdx.HashAlgoSHA1, Value: d.sha1.Hex()}, {Algorithm: cdx.HashAlgoSHA256, Value: d.sha256.Hex()}},
+		})
 	}
 	return out
 }
 
-// cdxDependencies writes the dependency graph: who depends on whom, where
-// CycloneDX has no other way to say it also what contains what and what was
+// cdxDependencies writes the dependency graph: who depends on whom, and, for
+// which CycloneDX has no relationship, what contains what and what was
 // generated from what.
 func (g *Graph) cdxDependencies(s *stream) {
 	edges := map[string][]string{}

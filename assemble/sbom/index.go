@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"strings"
 	"time"
 
 	cdx "github.com/CycloneDX/cyclonedx-go"
@@ -210,7 +211,7 @@ func (x *Index) documents() []document {
 }
 
 func (g *Graph) documents() []document {
-	arch := safeID(g.input.Image.Arch.ToAPK())
+	arch := strings.ReplaceAll(g.input.Image.Arch.ToAPK(), "/", "_")
 	return []document{
 		{fmt.Sprintf("sbom-%s.spdx.json", arch), g.WriteSPDX},
 		{fmt.Sprintf("sbom-%s.cdx.json", arch), g.WriteCycloneDX},

@@ -202,11 +202,15 @@ func (g *Graph) verificationCodes() map[int32]string {
 	g.eachFile(func(i int) { sums[g.owner[i]] = append(sums[g.owner[i]], g.sums[i].sha1.Hex()) })
 	codes := make(map[int32]string, len(sums))
 	for at, list := range sums {
-		slices.Sort(list)
-		sum := sha1.Sum([]byte(strings.Join(list, "")))
-		codes[at] = hex.EncodeToString(sum[:])
+		codes[at] = verificationCode(list)
 	}
 	return codes
+}
+
+func verificationCode(sha1s []string) string {
+	slices.Sort(sha1s)
+	sum := sha1.Sum([]byte(strings.Join(sha1s, "")))
+	return hex.EncodeToString(sum[:])
 }
 
 func (g *Graph) spdxRelationships(s *stream) {
