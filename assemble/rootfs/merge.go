@@ -76,7 +76,7 @@ func (in *installation) run() error {
 		if skipped(e) {
 			continue
 		}
-		if err := in.checkPath(e); err != nil {
+		if err := in.checkMember(e); err != nil {
 			return err
 		}
 		if err := in.add(int32(m), e); err != nil {
@@ -92,8 +92,9 @@ func skipped(e *apk.Entry) bool {
 	return store.Ignored(e.Path) && (e.Type != apk.TypeDir || strings.HasPrefix(e.Path, "."))
 }
 
-// checkPath refuses what apk-tools calls a malicious file.
-func (in *installation) checkPath(e *apk.Entry) error {
+// checkMember refuses what apk-tools calls a malicious file, and what no file
+// system can hold.
+func (in *installation) checkMember(e *apk.Entry) error {
 	problem := ""
 	for i := 0; i < len(e.Path); i++ {
 		if c := e.Path[i]; c < 0x20 || c == 0x7f {
@@ -109,7 +110,15 @@ func (in *installation) checkPath(e *apk.Entry) error {
 			problem = "expected a clean path relative to the root"
 		}
 	}
-	if problem == "" {
+	switch {
+	case problem != "":
+	case e.Type == apk.TypeSymlink && (e.Link == "" || strings.IndexByte(e.Link, 0) >= 0):
+		problem = fmt.Sprintf("symbolic link to %.200q: expected a path", e.Link)
+	case e.UID < 0 || e.GID < 0:
+		problem = fmt.Sprintf("owner %d:%d: expected no negative number", e.UID, e.GID)
+	case !strings.ContainsRune("fdlhcbp", rune(e.Type)):
+		problem = fmt.Sprintf("type %q is unknown", e.Type)
+	default:
 		return nil
 	}
 	return fmt.Errorf("package %s: member %.200q: %s", in.packageID(in.pkg), e.Path, problem)

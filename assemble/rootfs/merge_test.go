@@ -10,6 +10,7 @@ import (
 
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/apk/apktest"
+	"github.com/cairn-dev/cairn/packages/store"
 )
 
 // mergeCase is packages in, the dump of what they leave out.
@@ -318,5 +319,33 @@ func TestMerge(t *testing.T) {
 				t.Errorf("%T is no *ConflictError", err)
 			}
 		})
+	}
+}
+
+// Receipts come from a store that has checked them; a plan checks again what
+// would make an invalid tree.
+func TestDishonestReceipts(t *testing.T) {
+	for _, c := range []struct {
+		entry apk.Entry
+		err   string
+	}{
+		{apk.Entry{Path: "a/../b", Type: apk.TypeFile}, `package p-1: member "a/../b": expected a clean path relative to the root`},
+		{apk.Entry{Path: "/a", Type: apk.TypeFile}, `package p-1: member "/a": expected a clean path relative to the root`},
+		{apk.Entry{Path: "a//b", Type: apk.TypeDir}, `package p-1: member "a//b": expected a clean path relative to the root`},
+		{apk.Entry{Path: "a/", Type: apk.TypeDir}, `package p-1: member "a/": expected a clean path relative to the root`},
+		{apk.Entry{Path: "", Type: apk.TypeFile}, `package p-1: member "": expected a clean path relative to the root`},
+		{apk.Entry{Path: "a/./b", Type: apk.TypeFile}, `package p-1: member "a/./b": expected a clean path relative to the root`},
+		{apk.Entry{Path: "a\x00b", Type: apk.TypeFile}, `package p-1: member "a\x00b": it has a control character`},
+		{apk.Entry{Path: "a", Type: apk.TypeSymlink}, `package p-1: member "a": symbolic link to "": expected a path`},
+		{apk.Entry{Path: "a", Type: apk.TypeSymlink, Link: "x\x00"}, `package p-1: member "a": symbolic link to "x\x00": expected a path`},
+		{apk.Entry{Path: "a", Type: apk.TypeFile, UID: -1}, `package p-1: member "a": owner -1:0: expected no negative number`},
+		{apk.Entry{Path: "a", Type: apk.TypeHardlink, Link: "a"}, `package p-1: a: hard link to "a": expected an earlier regular file of the package`},
+		{apk.Entry{Path: "a", Type: 's'}, `package p-1: member "a": type 's' is unknown`},
+	} {
+		r := &store.Receipt{Package: apk.Package{Name: "p", Version: "1"}, Entries: []apk.Entry{c.entry}}
+		_, err := Plan(context.Background(), Input{Arch: "x86_64", Packages: []Package{{Receipt: r}}})
+		if err == nil || err.Error() != c.err {
+			t.Errorf("%q: error %v, expected %s", c.entry.Path, err, c.err)
+		}
 	}
 }

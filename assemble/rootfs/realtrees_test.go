@@ -213,3 +213,16 @@ func realKeys(t testing.TB, data string) map[string][]byte {
 	}
 	return keys
 }
+
+// Every difference that the comparison lets pass is explained.
+func TestDifferencesAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("DIFFERENCES.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range differences {
+		if !strings.Contains(string(text), "\n### "+d.title+"\n") {
+			t.Errorf("DIFFERENCES.md has no heading %q, for /%s", d.title, d.prefix)
+		}
+	}
+}
