@@ -16,6 +16,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/cairn-dev/cairn/packages/apk"
 )
 
@@ -110,6 +112,15 @@ func (c *cache) lookup(rawURL string, limit int64) (record, []byte, bool) {
 	return r, content, true
 }
 
+// readOnly hides that nothing can be kept in a cache that is mounted read-only:
+// it may still be read from.
+func readOnly(err error) error {
+	if errors.Is(err, unix.EROFS) {
+		return nil
+	}
+	return err
+}
+
 // store keeps the content of a URL.
 func (c *cache) store(rawURL string, r record, content []byte) error {
 	if c == nil {
@@ -125,9 +136,9 @@ func (c *cache) store(rawURL string, r record, content []byte) error {
 		return err
 	}
 	if err := c.storeFile(r.SHA256, content); err != nil {
-		return err
+		return readOnly(err)
 	}
-	return writeAtomic(c.urlPath(key), append(b, '\n'), 0o600)
+	return readOnly(writeAtomic(c.urlPath(key), append(b, '\n'), 0o600))
 }
 
 // storeFile does not write again what is there already and right.
@@ -149,7 +160,7 @@ func (c *cache) forget(rawURL string) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return err
+	return readOnly(err)
 }
 
 // parsed returns the parsed form of an index file, or nil.
@@ -174,7 +185,7 @@ func (c *cache) storeParsed(sum apk.SHA256, b []byte) error {
 	if c == nil {
 		return nil
 	}
-	return writeAtomic(c.parsedPath(sum), b, 0o600)
+	return readOnly(writeAtomic(c.parsedPath(sum), b, 0o600))
 }
 
 // touch marks a file as used, at most once a day. That it may not work matters

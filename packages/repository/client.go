@@ -114,8 +114,8 @@ func NewClient(o Options) (*Client, error) {
 			return nil, fmt.Errorf("builtin repository %q: no name or no files", name)
 		}
 	}
-	if _, err := url.Parse(o.AlpineReleasesURL); err != nil {
-		return nil, fmt.Errorf("releases URL: %w", urlProblem(err))
+	if _, err := parseURL(o.AlpineReleasesURL); err != nil {
+		return nil, fmt.Errorf("releases URL: %w", err)
 	}
 	c := &Client{opt: o}
 	if o.CacheDir != "" {

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"math/big"
 	"net"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -43,7 +42,7 @@ func (c *Client) Discover(ctx context.Context, src Source) ([]Key, error) {
 
 // alpineBranch recognises ".../alpine/v3.19/main" and ".../alpine/edge/testing".
 func alpineBranch(rawURL string) (branch string, ok bool) {
-	u, err := url.Parse(rawURL)
+	u, err := parseURL(rawURL)
 	if err != nil {
 		return "", false
 	}
@@ -141,13 +140,13 @@ func (c *Client) expired(k releaseKeyURL) (bool, error) {
 
 // notWeaker refuses a link from https to plain http, and to anything else.
 func notWeaker(from, to string) error {
-	f, err := url.Parse(from)
+	f, err := parseURL(from)
 	if err != nil {
-		return urlProblem(err)
+		return err
 	}
-	t, err := url.Parse(to)
+	t, err := parseURL(to)
 	if err != nil {
-		return urlProblem(err)
+		return err
 	}
 	if t.Scheme == "https" || t.Scheme == "http" && f.Scheme == "http" && loopback(t.Hostname()) {
 		return nil
@@ -163,9 +162,9 @@ func loopback(host string) bool {
 }
 
 func (c *Client) discoverConfiguration(ctx context.Context, src Source) ([]Key, error) {
-	u, err := url.Parse(src.URL)
+	u, err := parseURL(src.URL)
 	if err != nil {
-		return nil, urlProblem(err)
+		return nil, err
 	}
 	if u.Scheme != "https" && !loopback(u.Hostname()) {
 		return nil, errors.New("not over plain http: anyone on the way could supply keys")

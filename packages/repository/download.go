@@ -43,9 +43,9 @@ const maxResumptions = 100
 // get starts a download. Any answer but 200 is an error, except 304, which gives
 // nil when header asks a condition.
 func (c *Client) get(ctx context.Context, rawURL string, header http.Header) (*download, error) {
-	u, err := url.Parse(rawURL)
+	u, err := parseURL(rawURL)
 	if err != nil {
-		return nil, urlProblem(err)
+		return nil, err
 	}
 	d := &download{c: c, ctx: ctx, url: u}
 	resp, watch, err := d.request(header)

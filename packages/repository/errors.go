@@ -153,6 +153,16 @@ func (e *RollbackError) Error() string {
 
 func day(unix int64) string { return time.Unix(unix, 0).UTC().Format("2006-01-02 15:04:05Z") }
 
+// parseURL is url.Parse with errors that quote nothing of a URL which seems to
+// hold a password.
+func parseURL(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil && strings.Contains(raw, "@") {
+		return nil, errors.New("not a URL: user name and password must be percent-encoded")
+	}
+	return u, urlProblem(err)
+}
+
 // urlProblem strips the URL, which may hold a password, from an error of
 // package net/url or net/http.
 func urlProblem(err error) error {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/url"
 	"os"
 	"strings"
 )
@@ -113,9 +112,9 @@ func (c *Client) builtinKey(ref, rest string) (Key, error) {
 }
 
 func (c *Client) remoteKey(ctx context.Context, ref string) (k Key, err error) {
-	u, err := url.Parse(ref)
+	u, err := parseURL(ref)
 	if err != nil {
-		return Key{}, fmt.Errorf("key %s: %w", Redact(ref), urlProblem(err))
+		return Key{}, fmt.Errorf("key %s: %w", Redact(ref), err)
 	}
 	err = c.document(ctx, ref, func(b []byte) error {
 		k, err = ParseKey(u.Path, b)

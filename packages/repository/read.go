@@ -82,6 +82,10 @@ func verifyIndex(b []byte, sum apk.SHA256, keys *Keyring, unsafe bool) (*verifie
 				return nil, err2
 			}
 		}
+		var wrong *SignatureError
+		if errors.As(err, &wrong) {
+			return nil, fmt.Errorf("index: %w (read %d bytes, %s)", err, len(b), sum)
+		}
 		return nil, fmt.Errorf("index: %w", err)
 	}
 	v.unsafe = true

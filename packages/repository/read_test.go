@@ -94,7 +94,7 @@ func TestReadIndexRefusesSignatures(t *testing.T) {
 		{"unsigned", body, []Key{testKey(t, a)}, "index: index is not signed", ErrUnsigned},
 		{"no keys", signed, nil, "index: signed by unknown key a.rsa.pub; no key is trusted for this repository\nhint: add the key to contents.keyring if you trust it", nil},
 		{"unknown key", signed, []Key{testKey(t, b)}, "index: signed by unknown key a.rsa.pub; trusted here: b.rsa.pub\nhint: add the key to contents.keyring if you trust it", nil},
-		{"another key of that name", signed, []Key{impostor}, "index: signature RSA256 by a.rsa.pub does not fit the content: crypto/rsa: verification error", nil},
+		{"another key of that name", signed, []Key{impostor}, "index: signature RSA256 by a.rsa.pub does not fit the content: crypto/rsa: verification error (read … bytes, sha256:…)", nil},
 		{"other content", append(member(signatureFile("RSA256", a, []byte("x"))), body...), []Key{testKey(t, a)}, "index: signature RSA256 by a.rsa.pub does not fit the content: …", nil},
 		{"signed as another algorithm", append(member(apktest.File{Path: ".SIGN.RSA." + a, Content: string(apktest.NewKey(a).Sign("RSA256", body))}), body...), []Key{testKey(t, a)}, "index: signature RSA by a.rsa.pub does not fit the content: …", nil},
 		{"only DSA", append(member(apktest.File{Path: ".SIGN.DSA." + a}), body...), []Key{testKey(t, a)}, `index: signed by unknown key a.rsa.pub (unknown algorithm "DSA"); trusted here: a.rsa.pub…`, nil},

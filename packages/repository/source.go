@@ -83,9 +83,9 @@ func (s Source) check() error {
 	k, rest := s.split()
 	switch k {
 	case schemeHTTP:
-		u, err := url.Parse(s.URL)
+		u, err := parseURL(s.URL)
 		if err != nil {
-			return fmt.Errorf("%s: %w", subject, urlProblem(err))
+			return fmt.Errorf("%s: %w", subject, err)
 		}
 		if u.Host == "" {
 			return fmt.Errorf("%s: no host name", subject)
@@ -154,7 +154,7 @@ func (s Source) join(file string) string {
 	if k == schemeLocal {
 		return filepath.Join(rest, s.Arch, file)
 	}
-	u, err := url.Parse(s.URL)
+	u, err := parseURL(s.URL)
 	if err != nil {
 		return s.URL + "/" + s.Arch + "/" + file
 	}

@@ -106,6 +106,9 @@ func (r *reference) compare(t *testing.T, ix *Index) {
 func TestIndexEqualsPlainReading(t *testing.T) {
 	for _, r := range realIndexes {
 		t.Run(r.name, func(t *testing.T) {
+			if testing.Short() && r.entries > 20_000 {
+				t.Skip("takes seconds")
+			}
 			raw, keys := r.open(t)
 			want := newReference(parseText(t, raw))
 			want.compare(t, r.read(t))
@@ -123,7 +126,9 @@ func TestIndexEqualsPlainReading(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				want.compare(t, ix)
+				if what == "cached load" { // the first is what ReadIndex gives
+					want.compare(t, ix)
+				}
 			}
 		})
 	}
