@@ -4,6 +4,7 @@ import (
 	"crypto/sha1"
 	"math"
 	"path"
+	"strings"
 
 	"github.com/cairn-dev/cairn/packages/apk"
 )
@@ -67,7 +68,7 @@ func (s *scanner) checkHeader(h *header, e *apk.Entry) error {
 		return s.refuse(h.name, "device number %d:%d", h.major, h.minor)
 	case indexControl(h.uname) >= 0 || indexControl(h.gname) >= 0 || len(h.uname)+len(h.gname) > maxComponent:
 		return s.refuse(h.name, "owner %.60q, group %.60q", h.uname, h.gname)
-	case e.Type == apk.TypeFile && h.name[len(h.name)-1] == '/':
+	case e.Type == apk.TypeFile && strings.HasSuffix(h.name, "/"):
 		return s.refuse(h.name, "regular file with a directory's name")
 	case int64(len(s.entries)) >= s.limits.Entries:
 		return s.refuse("", "more than %d members", s.limits.Entries)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"hash"
 	"io"
 	"os"
@@ -39,12 +38,23 @@ func (b *buffer) release() {
 	}
 }
 
-type buffers struct{ compressed, inflated sync.Pool }
+type buffers struct {
+	compressed, inflated sync.Pool
+	readers              sync.Pool // of *inflate.Reader
+}
+
+// reader returns a reader of next's stream; give it back to b.readers.
+func (b *buffers) reader(next func() ([]byte, error)) *inflate.Reader {
+	r := b.readers.Get().(*inflate.Reader)
+	r.Reset(next)
+	return r
+}
 
 func newBuffers() *buffers {
 	p := &buffers{}
 	p.compressed.New = func() any { return &buffer{b: make([]byte, compressedBuffer), pool: &p.compressed} }
 	p.inflated.New = func() any { return &buffer{b: make([]byte, inflatedBuffer), pool: &p.inflated} }
+	p.readers.New = func() any { return &inflate.Reader{} }
 	return p
 }
 
@@ -147,7 +157,7 @@ func (d *dataStream) inflate() {
 	defer close(d.toHash)
 	var held *buffer
 	var size int64
-	z := inflate.NewReader(func() ([]byte, error) {
+	z := d.buffers.reader(func() ([]byte, error) {
 		if held != nil {
 			held.release()
 		}
@@ -159,6 +169,7 @@ func (d *dataStream) inflate() {
 		size += int64(len(held.data))
 		return held.data, nil
 	})
+	defer d.buffers.readers.Put(z)
 	for d.inflateErr == nil && !d.failed.Load() {
 		d.inflateErr = d.nextInflated(z, &size)
 	}
@@ -198,7 +209,7 @@ func (d *dataStream) nextInflated(z *inflate.Reader, compressed *int64) error {
 	case errors.Is(err, io.EOF):
 		return io.EOF
 	case err != nil:
-		return fmt.Errorf("package %s: data section: %w", d.scan.id, err)
+		return &kindError{kind: ErrMalformed, text: "package " + d.scan.id + ": data section", cause: err}
 	}
 	return nil
 }

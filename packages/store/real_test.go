@@ -85,20 +85,6 @@ func TestRealPackages(t *testing.T) {
 // damaged names the real packages whose data section is not the signed one.
 var damaged = map[string]bool{"aws-c-s3-0.4.9-r0.apk": true, "neon-4604-r0.apk": true}
 
-func openTemp(t testing.TB) *Store {
-	t.Helper()
-	st, err := Open(filepath.Join(t.TempDir(), "store"), Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := st.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return st
-}
-
 // compareWithStandardLibrary reads the data section with archive/tar and
 // compress/gzip and compares everything.
 func compareWithStandardLibrary(t *testing.T, raw []byte, r *Receipt) {

@@ -137,7 +137,12 @@ func (s *Store) inflateFile(ctx context.Context, f *os.File, r *Receipt) *tarRea
 		in: take(&s.buffers.compressed, 1), out: take(&s.buffers.inflated, 1),
 		damaged: func(err error) error { return fmt.Errorf("package %s: %w", r.ID(), err) },
 		close:   func() error { return nil }}
-	t.z = inflate.NewReader(t.more)
+	t.z = s.buffers.reader(t.more)
+	t.release = func() {
+		t.in.release()
+		t.out.release()
+		s.buffers.readers.Put(t.z)
+	}
 	return t
 }
 
@@ -154,6 +159,7 @@ type tarReader struct {
 	ioErr   error // of reading the file, as opposed to its content
 	damaged func(error) error
 	close   func() error
+	release func()
 	once    sync.Once
 }
 
@@ -211,8 +217,7 @@ func (t *tarReader) Close() error {
 	err := fs.ErrClosed
 	t.once.Do(func() {
 		t.err, t.left = fs.ErrClosed, nil
-		t.in.release()
-		t.out.release()
+		t.release()
 		err = t.close()
 	})
 	return err
