@@ -228,3 +228,5 @@ func content(t testing.TB, tree *Tree, p string) string {
 	}
 	return string(e.Content)
 }
+
+func sum256(s string) apk.SHA256 { return sha256.Sum256([]byte(s)) }

@@ -1,0 +1,129 @@
+package rootfs
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/cairn-dev/cairn/assemble/generate/ldcache"
+	"github.com/cairn-dev/cairn/packages/apk"
+)
+
+// linkerCache writes /etc/ld.so.cache where the image has an /etc/ld.so.conf or
+// glibc's dynamic linker.
+func (b *builder) linkerCache() error {
+	conf, err := b.linkerConf()
+	if err != nil {
+		return err
+	}
+	dirs, err := ldcache.Dirs(conf)
+	if err != nil {
+		return err
+	}
+	libs := libraries{builder: b, seen: map[*node]bool{}}
+	for _, dir := range dirs {
+		libs.search(dir)
+	}
+	if _, ok := conf[ldcache.ConfPath]; !ok && !libs.glibc {
+		return nil
+	}
+	cache, err := ldcache.Build(ldcache.Input{Dirs: dirs, Libraries: libs.list, Resolve: b.realDirectory})
+	if err != nil {
+		return fmt.Errorf("/etc/ld.so.cache: %w", err)
+	}
+	ino, err := b.generate("etc/ld.so.cache", 0o644, cache, Owner{OwnedByGenerator, generatorCache})
+	if err != nil {
+		return err
+	}
+	slices.Sort(libs.from)
+	ino.derived = slices.Compact(libs.from)
+	return nil
+}
+
+// linkerConf reads ld.so.conf and the files of ld.so.conf.d.
+func (b *builder) linkerConf() (map[string][]byte, error) {
+	files := map[string][]byte{}
+	names := []string{ldcache.ConfPath}
+	if at, err := b.lookup(ldcache.ConfPath+".d", true); err == nil && at.node != nil && at.node.isDir() {
+		for _, name := range slices.Sorted(maps.Keys(at.node.ino.kids)) {
+			names = append(names, ldcache.ConfPath+".d/"+name)
+		}
+	}
+	for _, name := range names {
+		if at, err := b.lookup(name, true); err != nil || at.node == nil || at.node.ino.typ != apk.TypeFile {
+			continue
+		}
+		content, _, err := b.readAt(name)
+		if err != nil {
+			return nil, err
+		}
+		files[name] = content
+	}
+	return files, nil
+}
+
+// realDirectory returns where a directory leads, or the path itself.
+func (b *builder) realDirectory(dir string) string {
+	if at, err := b.lookup(dir, true); err == nil && at.node != nil && at.node.isDir() {
+		return at.node.path()
+	}
+	return strings.TrimPrefix(path.Clean(dir), "/")
+}
+
+// libraries collects what the dynamic linker could load.
+type libraries struct {
+	*builder
+	list  []ldcache.Library
+	from  []string // packages
+	glibc bool
+	seen  map[*node]bool
+}
+
+// search adds the libraries in a directory and in its glibc-hwcaps.
+func (l *libraries) search(dir string) {
+	at, err := l.lookup(dir, true)
+	if err != nil || at.node == nil || !at.node.isDir() || l.seen[at.node] {
+		return
+	}
+	l.seen[at.node] = true
+	l.add(at.node)
+	if caps := at.node.ino.kids["glibc-hwcaps"]; caps != nil && caps.isDir() {
+		for _, sub := range caps.ino.kids {
+			if sub.isDir() {
+				l.add(sub)
+			}
+		}
+	}
+}
+
+func (l *libraries) add(dir *node) {
+	prefix := dir.path() + "/"
+	for name, n := range dir.ino.kids {
+		if !ldcache.IsLibrary(name) {
+			continue
+		}
+		file, link := n, n.ino.typ == apk.TypeSymlink
+		if link {
+			at, err := l.lookup(prefix+name, true)
+			if err != nil || at.node == nil {
+				continue
+			}
+			file = at.node
+		}
+		if ino := file.ino; ino.typ == apk.TypeFile && !ino.changed && ino.pkg >= 0 {
+			l.library(prefix+name, link, ino)
+		}
+	}
+}
+
+func (l *libraries) library(p string, link bool, ino *inode) {
+	elf := l.member(ino.pkg, ino.member).ELF
+	if elf == nil {
+		return
+	}
+	l.list = append(l.list, ldcache.Library{Path: p, Link: link, ELF: elf})
+	l.from = append(l.from, l.in.Packages[ino.pkg].Receipt.Package.Name)
+	l.glibc = l.glibc || strings.HasPrefix(elf.SONAME, "ld-linux") || strings.HasPrefix(elf.SONAME, "ld64.so.") || strings.HasPrefix(elf.SONAME, "ld.so.")
+}

@@ -1,4 +1,0 @@
-package rootfs
-
-// Steps that wait for assemble/generate.
-func (b *builder) linkerCache() error { return nil }
