@@ -192,10 +192,14 @@ func completes(set []*apk.Package, p *apk.Package, reached map[*apk.Package]bool
 }
 
 // checkComplete returns an install_if package that is missing from a solution
-// although it would fit.
+// although it would fit. Conditions on provided names are left out: apk-tools
+// overlooks some of them.
 func (c *checker) checkComplete(set []*apk.Package) error {
 	for _, p := range c.all {
-		if slices.Contains(set, p) || completes(set, p, c.everything()) == nil {
+		own := func(d apk.Dependency) bool {
+			return slices.ContainsFunc(set, func(q *apk.Package) bool { return q.Name == d.Name && d.Matches(q.Version) })
+		}
+		if slices.Contains(set, p) || completes(set, p, c.everything()) == nil || !all(p.InstallIf, own) {
 			continue
 		}
 		if c.check(append(slices.Clone(set), p), true) == nil {
@@ -203,6 +207,10 @@ func (c *checker) checkComplete(set []*apk.Package) error {
 		}
 	}
 	return nil
+}
+
+func all[T any](list []T, ok func(T) bool) bool {
+	return !slices.ContainsFunc(list, func(x T) bool { return !ok(x) })
 }
 
 func (c *checker) everything() map[*apk.Package]bool {
@@ -273,6 +281,9 @@ func checkRandom(t *testing.T, seed int64) (solved bool) {
 	if err := c.check(set, false); err != nil {
 		t.Fatalf("%v\nin %s\n%s", err, ids(set), show())
 	}
+	if err := c.checkComplete(set); err != nil && !strings.Contains(strings.Join(texts, "\n"), "@") {
+		t.Fatalf("%v\nin %s\n%s", err, ids(set), show())
+	}
 	return true
 }
 
@@ -280,7 +291,7 @@ func checkRandom(t *testing.T, seed int64) (solved bool) {
 // solution by an independent checker, and that "impossible" is said only where
 // trying all sets finds none either.
 func TestRandomUniverses(t *testing.T) {
-	n, solved := 40000, 0
+	n, solved := 3000, 0
 	if testing.Short() {
 		n = 300
 	}

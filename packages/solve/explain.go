@@ -186,15 +186,13 @@ func (t *teller) say(group []*fact) {
 	case needs:
 		t.sayNeeds(by, f)
 	case excludes:
-		who := "the request forbids"
+		who := "the request forbids "
 		bare := *f.need.atom
 		bare.Conflict = false
 		if f.by != nil {
 			who = versionsOf(by) + verb(by, " conflicts with ", " conflict with ")
-			t.line(who + bare.String() + isThere(others, f.need.name))
-			return
 		}
-		t.line(who + " " + bare.String() + isThere(others, f.need.name))
+		t.line(who + bare.String() + ": " + list(distinct(others), f.need.name))
 	case rivals:
 		t.sayRivals(f.shared, others)
 	case barred:
@@ -257,23 +255,22 @@ func (t *teller) addMissing(f *fact, by []*candidate) {
 	slices.Sort(e.By)
 }
 
-// availability says who satisfies a demand, or why nobody does.
+// availability says who satisfies a demand, or who does not.
 func (t *teller) availability(f *fact) string {
 	n := f.need.name
-	if len(f.others) == 1 {
-		return t.describe(f.others[0], n) + " is the only one that is it"
-	}
-	if len(f.others) > 1 {
-		return list(f.others, n) + " are"
-	}
 	var all []*candidate
 	for _, p := range n.everyProvider() {
 		all = append(all, p.pkg)
 	}
-	if len(all) == 1 {
-		return t.describe(all[0], n) + " is the only " + n.text + t.where(all[0])
+	switch all = distinct(all); {
+	case len(all) == 1:
+		return as(all[0], n) + " is the only " + n.text + t.where(all[0])
+	case len(f.others) == 0:
+		return "there is only " + list(all, n)
+	case len(f.others) == 1:
+		return "only " + as(f.others[0], n) + " satisfies it" + t.where(f.others[0])
 	}
-	return "there is only " + list(all, n)
+	return list(f.others, n) + " satisfy it"
 }
 
 // where names the repository of c.
@@ -284,10 +281,8 @@ func (t *teller) where(c *candidate) string {
 	return ""
 }
 
-// describe names c, and the version of n that it provides when that is not its
-// own name.
-func (t *teller) describe(c *candidate, n *name) string { return as(c, n) }
-
+// as names c, and the version of n that it provides when that is not its own
+// name.
 func as(c *candidate, n *name) string {
 	if c.name == n {
 		return c.pkg.ID()
@@ -311,10 +306,6 @@ func (t *teller) sayRivals(shared *name, others []*candidate) {
 		return
 	}
 	t.line("only one package can provide " + shared.text + ": " + list(others, shared))
-}
-
-func isThere(others []*candidate, n *name) string {
-	return ", which " + list(distinct(others), n) + verb(distinct(others), " is", " are")
 }
 
 // tagsOf lists the tags of the repositories that have c.
