@@ -298,8 +298,11 @@ func (c *checker) freeMapping(at place, t *node, m *mark) {
 			t.key(c, place{p.key, path}, name)
 		}
 		v := c.value(place{p.value, path}, t.elem)
-		if v == nil {
+		if v == nil { // null is the empty text here
 			v = &mark{}
+			if t.elem.text != nil {
+				t.elem.text(c, place{p.value, path}, "")
+			}
 		}
 		v.pos = pos{file: c.file, line: p.key.Line, col: p.key.Column}
 		m.fields[name] = v

@@ -2,8 +2,12 @@ package config
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
+	"chainguard.dev/apko/pkg/build/types"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/rogpeppe/go-internal/txtar"
@@ -24,6 +28,7 @@ func FuzzLoadBytes(f *testing.F) {
 		}
 	}
 	o := in(map[string]string{"x": "x", "base/grand.yaml": "cmd: x", "image.yaml": "include: image.yaml", "1": "include: x"})
+	file := filepath.Join(f.TempDir(), "apko.yaml")
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := LoadBytes("fuzz.yaml", data, o)
 		var e *Errors
@@ -39,7 +44,35 @@ func FuzzLoadBytes(f *testing.F) {
 		_, _ = c.RepositoryKeys()
 		_, _, _, _ = c.EntrypointArgs(), c.Env(), c.Users(), c.Architectures()
 		again(t, c)
+		asApko(t, file, data, c)
 	})
+}
+
+// asApko compares with what apko makes of a configuration that it understands.
+func asApko(t *testing.T, file string, data []byte, c *Config) {
+	if c.Include != "" || len(c.Files) > 0 || c.Keyrings != nil || c.Format != "" || c.Contents.BaseImage != nil {
+		return
+	}
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want, sum, err := apkoLoad(file, nil)
+	if err != nil {
+		if strings.Contains(err.Error(), "not found in type") { // own keys without values
+			return
+		}
+		t.Fatalf("apko refuses it: %v", err)
+	}
+	opts := cmp.Options{cmpopts.IgnoreFields(types.ImageConfiguration{}, "Archs")} // apko keeps duplicates and all
+	if c.Entrypoint.Type == serviceBundle || len(want.Contents.Repositories)+len(want.Contents.BuildRepositories)+len(want.Contents.RuntimeOnlyRepositories) > 0 {
+		return // s6 twice; apko trims "/" to nothing
+	}
+	if diff := cmp.Diff(want, &c.ImageConfiguration, opts); diff != "" {
+		t.Fatalf("-apko +cairn:\n%s", diff)
+	}
+	if sum != c.ApkoChecksum {
+		t.Fatalf("checksum %s, apko has %s", c.ApkoChecksum, sum)
+	}
 }
 
 // again renders a configuration and loads that.
