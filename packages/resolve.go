@@ -188,7 +188,7 @@ func (w *Workspace) solveAll(ctx context.Context, r Request, arches []*resolved)
 				solve.Repository{Index: ix, URL: a.sources[j].Redacted(), Tag: a.sources[j].Tag})
 		}
 	}
-	solutions, err := solveAllForNow(ctx, requests)
+	solutions, err := solve.SolveAll(ctx, requests)
 	if err != nil {
 		return withNearest(err, arches)
 	}

@@ -72,10 +72,11 @@ var classes = []struct {
 			anyOf(err, repository.ErrUnsigned, repository.ErrLimit, store.ErrHostile, store.ErrMismatch, store.ErrMalformed, store.ErrCorrupt)
 	}},
 	{exitUnreachable, func(err error) bool {
-		return isType[*repository.HTTPError](err) || isType[net.Error](err) ||
+		return isType[*repository.HTTPError](err) || isType[*net.OpError](err) || isType[*net.DNSError](err) ||
 			anyOf(err, repository.ErrOffline, repository.ErrNotFound, image.ErrNoEngine, store.ErrNotFound, context.DeadlineExceeded)
 	}},
 	{exitStorage, func(err error) bool { return errors.Is(err, fs.ErrPermission) }},
+	{exitConfig, func(err error) bool { return errors.Is(err, fs.ErrNotExist) }},
 }
 
 func isType[T error](err error) bool {

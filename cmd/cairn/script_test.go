@@ -41,6 +41,7 @@ func TestScripts(t *testing.T) {
 			"apkrepo":  cmdRepository,
 			"exitcode": cmdExitCode,
 			"flip":     cmdFlip,
+			"damage":   cmdDamage,
 		},
 	})
 }
@@ -83,6 +84,21 @@ func cmdFlip(ts *testscript.TestScript, neg bool, args []string) {
 	b[at] ^= 1
 	ts.Check(os.Chmod(matches[0], 0o644))
 	ts.Check(os.WriteFile(matches[0], b, 0o644))
+}
+
+// cmdDamage flips a bit in the first file below a directory: damage DIR.
+func cmdDamage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: damage DIR")
+	}
+	var first string
+	ts.Check(filepath.WalkDir(ts.MkAbs(args[0]), func(path string, d os.DirEntry, err error) error {
+		if err == nil && first == "" && d.Type().IsRegular() {
+			first = path
+		}
+		return err
+	}))
+	cmdFlip(ts, false, []string{first, "30"})
 }
 
 // cmdRepository makes a signed repository: apkrepo DIR SPEC [ARCH…]. SPEC is a

@@ -350,4 +350,3 @@ func plannedLayers(ctx context.Context, in *inputFlags, a *app, s subject, arg s
 	}
 	return rows, nil
 }
-

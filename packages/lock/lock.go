@@ -119,6 +119,10 @@ type Reason struct {
 // Cairn is cairn's part of a lock.
 type Cairn struct {
 	Format int `json:"format"`
+	// Digest is the SHA-256 of the lock's JSON without white space and with
+	// this field left out. [Lock.Marshal] sets it, [Parse] checks it: an
+	// altered byte anywhere in the file is noticed.
+	Digest apk.SHA256 `json:"digest,omitzero"`
 	// Request is what was asked, to tell what changed when it no longer fits.
 	Request Request `json:"request"`
 	Indexes []Index `json:"indexes"`

@@ -1,6 +1,7 @@
 package lock
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -108,6 +109,7 @@ func TestParseRefuses(t *testing.T) {
 		{name: "before apko 0.13", change: func(l *Lock) { l.Contents.Packages[0].Checksum = apk.SHA1{} }, want: "invalid lock: contents.packages[0]: musl: checksum: missing: the file was written by apko before 0.13; lock again"},
 		{name: "half an extra", change: func(l *Lock) { l.Contents.Packages[0].Cairn.DiffID = apk.SHA256{} }, want: "invalid lock: contents.packages[0]: musl: cairn: sha256 and diff_id are required"},
 		{name: "data checksum", change: func(l *Lock) { l.Contents.Packages[0].Data.Checksum = "md5-x" }, want: `invalid lock: contents.packages[0]: musl: data.checksum: found "md5-x", expected "sha256-" and 44 base64 characters`},
+		{name: "extra without the lock's part", change: func(l *Lock) { l.Cairn = nil }, want: "invalid lock: contents.packages[0]: musl: cairn: stands in a lock without cairn's part: the file was altered"},
 		{name: "twice", change: func(l *Lock) { l.Contents.Packages[1].Name = "musl" }, want: "invalid lock: contents.packages[1]: musl stands twice for x86_64, first at [0]"},
 	}
 	for _, tt := range tests {
@@ -248,6 +250,27 @@ func TestReadsLocksOfApko(t *testing.T) {
 	}
 	if len(files) < 5 {
 		t.Errorf("only %d locks found", len(files))
+	}
+}
+
+// Whatever byte of a lock is changed: it is noticed. White space may differ, as
+// in a checkout with other line ends.
+func TestEveryAlteredByteIsNoticed(t *testing.T) {
+	b, err := sample().Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range b[:len(b)-1] {
+		for _, bit := range []int{i % 8, 5} { // 5 turns letters to upper case
+			altered := bytes.Clone(b)
+			altered[i] ^= 1 << bit
+			if _, err := Parse(altered); err == nil {
+				t.Fatalf("byte %d, %q → %q: not noticed", i, b[i], altered[i])
+			}
+		}
+	}
+	if _, err := Parse(bytes.ReplaceAll(b, []byte("\n"), []byte("\r\n"))); err != nil {
+		t.Errorf("other line ends: %v", err)
 	}
 }
 

@@ -48,10 +48,30 @@ func Parse(b []byte) (*Lock, error) {
 	if err := json.Unmarshal(b, &l); err != nil {
 		return nil, fmt.Errorf("%w: %s", ErrInvalid, jsonProblem(b, err))
 	}
-	if err := l.check(); err != nil {
+	if err := errors.Join(l.check(), l.checkUnaltered(b)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return &l, nil
+}
+
+// checkUnaltered compares the text, white space apart, with what Marshal would
+// write, and the digest with the content. Locks that apko wrote have none.
+func (l *Lock) checkUnaltered(text []byte) error {
+	if l.Cairn == nil {
+		return nil
+	}
+	canonical, err := l.Marshal()
+	if err != nil {
+		return err
+	}
+	var found, want bytes.Buffer
+	if err := errors.Join(json.Compact(&found, text), json.Compact(&want, canonical)); err != nil {
+		return err
+	}
+	if !bytes.Equal(found.Bytes(), want.Bytes()) {
+		return fmt.Errorf("altered since it was written: %s does not match the content\nhint: cairn lock writes it anew", l.Cairn.Digest)
+	}
+	return nil
 }
 
 // jsonProblem words a decoding error with its position.
@@ -84,7 +104,7 @@ func (l *Lock) check() error {
 	seen := map[string]int{}
 	for i := range l.Contents.Packages {
 		p := &l.Contents.Packages[i]
-		if err := p.check(); err != nil {
+		if err := p.check(l.Cairn != nil); err != nil {
 			return fmt.Errorf("contents.packages[%d]: %w", i, err)
 		}
 		id := p.Architecture + " " + p.Name
@@ -96,7 +116,7 @@ func (l *Lock) check() error {
 	return nil
 }
 
-func (p *Package) check() error {
+func (p *Package) check(own bool) error {
 	switch {
 	case p.Name == "":
 		return errors.New("name: missing")
@@ -110,6 +130,8 @@ func (p *Package) check() error {
 		return fmt.Errorf("%s: url: missing", p.Name)
 	case p.Checksum.IsZero():
 		return fmt.Errorf("%s: checksum: missing: the file was written by apko before 0.13; lock again", p.Name)
+	case p.Cairn != nil && !own:
+		return fmt.Errorf("%s: cairn: stands in a lock without cairn's part: the file was altered", p.Name)
 	case p.Cairn != nil && (p.Cairn.SHA256.IsZero() || p.Cairn.DiffID.IsZero()):
 		return fmt.Errorf("%s: cairn: sha256 and diff_id are required", p.Name)
 	}

@@ -2,6 +2,7 @@ package lock
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -12,7 +13,7 @@ import (
 
 // Marshal returns the canonical text: two-space indentation, keys in the order
 // of the types, no HTML escapes, a newline at the end. Equal locks give equal
-// bytes.
+// bytes. Cairn.Digest is computed, whatever it was.
 func (l *Lock) Marshal() ([]byte, error) {
 	c := *l
 	c.Contents.Keyring = notNil(c.Contents.Keyring)
@@ -20,14 +21,36 @@ func (l *Lock) Marshal() ([]byte, error) {
 	c.Contents.RuntimeRepositories = notNil(c.Contents.RuntimeRepositories)
 	c.Contents.Repositories = notNil(c.Contents.Repositories)
 	c.Contents.Packages = notNil(c.Contents.Packages)
+	if l.Cairn != nil {
+		own := *l.Cairn
+		c.Cairn = &own
+		var err error
+		if own.Digest, err = c.digest(); err != nil {
+			return nil, err
+		}
+	}
+	return c.encode("  ")
+}
+
+func (l *Lock) encode(indent string) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(&c); err != nil {
+	enc.SetIndent("", indent)
+	if err := enc.Encode(l); err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
 	return b.Bytes(), nil
+}
+
+// digest is the value for Cairn.Digest.
+func (l *Lock) digest() (apk.SHA256, error) {
+	own := *l.Cairn
+	own.Digest = apk.SHA256{}
+	c := *l
+	c.Cairn = &own
+	b, err := c.encode("")
+	return sha256.Sum256(bytes.TrimRight(b, "\n")), err
 }
 
 // notNil makes an absent list an empty one, which apko's reader expects.
