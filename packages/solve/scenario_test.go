@@ -118,6 +118,14 @@ func TestChoice(t *testing.T) {
 			repos:  []string{"app 1\napp 2"},
 			world:  "app", forbid: map[string]map[string]string{"app": {"2": "held back"}}, want: "app-1",
 		}, {
+			guards: "two entries with the same name both count",
+			repos:  []string{"a 1\na 2\na 3"},
+			world:  "a>1 a<3", want: "a-2",
+		}, {
+			guards: "of two entries that limit each other the one found last is decided first",
+			repos:  []string{"a 3 D:lib=3\na 2 D:lib=2\na 1 D:lib=1\nb 3 D:lib=1\nb 2 D:lib=2\nb 1 D:lib=2\nlib 1\nlib 2\nlib 3"},
+			world:  "a b", want: "lib-1 a-1 b-3",
+		}, {
 			guards: "a requirement of one package limits another's choice",
 			repos:  []string{"app 1 D:lib<2,tool\ntool 1 D:lib\nlib 1\nlib 2"},
 			world:  "app", want: "lib-1 tool-1 app-1",
