@@ -10,6 +10,7 @@ import (
 	"io"
 	"path"
 	"strings"
+	"sync"
 
 	"github.com/klauspost/compress/gzip"
 )
@@ -166,11 +167,15 @@ type controlFile struct {
 	body []byte
 }
 
+// inflaters are reused: a new one costs 40 KiB, most members inflate to less.
+var inflaters = sync.Pool{New: func() any { return new(gzip.Reader) }}
+
 // readMember reads exactly one gzip member and the cut tar in it.
 func readMember(r *bufio.Reader, l Limits) (raw []byte, files []controlFile, err error) {
 	rec := &recorder{r: r, left: l.ControlCompressed}
-	z, err := gzip.NewReader(rec)
-	if err != nil {
+	z := inflaters.Get().(*gzip.Reader)
+	defer inflaters.Put(z)
+	if err := z.Reset(rec); err != nil {
 		return nil, nil, memberError(err)
 	}
 	z.Multistream(false)

@@ -11,8 +11,10 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -261,5 +263,113 @@ func TestRealTruncatedIndexes(t *testing.T) {
 	}
 	if len(names) == 0 {
 		t.Error("no files")
+	}
+}
+
+// All versions of the real indexes are valid, and sorting them agrees with
+// comparing neighbours and with the order of the lists that apk made.
+func TestRealVersions(t *testing.T) {
+	seen := map[string]bool{}
+	for _, elem := range realIndexes[2:] {
+		err := apk.ParseIndex(bytes.NewReader(realIndex(t, elem...)), func(p *apk.Package) error {
+			seen[p.Version] = true
+			for _, list := range [][]apk.Dependency{p.Depends, p.Provides, p.InstallIf} {
+				for _, d := range list {
+					if d.Op != apk.OpAny {
+						seen[d.Version] = true
+					}
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	list := slices.Sorted(maps.Keys(seen))
+	slices.SortStableFunc(list, apk.Compare)
+	for i, v := range list {
+		if !apk.ValidVersion(v) {
+			t.Errorf("%q: not valid", v)
+		}
+		for _, step := range []int{1, 10, 1000} {
+			if i >= step && apk.Compare(list[i-step], v) > 0 {
+				t.Errorf("%q is sorted before %q", list[i-step], v)
+			}
+		}
+	}
+	t.Logf("%d versions", len(list))
+	if len(list) < 1000 {
+		t.Error("too few versions")
+	}
+}
+
+// The installed database of real packages comes back from its text.
+func TestRealPackagesAsInstalled(t *testing.T) {
+	names, _ := filepath.Glob(filepath.Join(testdata(t, "alpine-3.19-boot", "x86_64"), "*.apk"))
+	files := 0
+	var text []byte
+	for _, name := range names {
+		p, err := apk.NewInstalledPackage(realEntries(t, name))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		for _, d := range p.Dirs {
+			files += len(d.Files)
+		}
+		text = apk.AppendInstalled(text, p)
+	}
+	list, err := apk.ParseInstalled(bytes.NewReader(text))
+	if err != nil || len(list) != len(names) {
+		t.Fatalf("%d of %d packages, %v", len(list), len(names), err)
+	}
+	var again []byte
+	for i := range list {
+		again = apk.AppendInstalled(again, &list[i])
+	}
+	if !bytes.Equal(again, text) {
+		t.Error("the text differs")
+	}
+	t.Logf("%d packages, %d files, %d bytes", len(list), files, len(text))
+	if files < 1000 {
+		t.Error("too few files")
+	}
+}
+
+// realEntries reads a package's metadata and the members of its data section.
+func realEntries(t *testing.T, name string) (*apk.Package, []apk.Entry) {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r := bufio.NewReader(f)
+	h, err := apk.ReadHead(r, apk.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := gzip.NewReader(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []apk.Entry
+	types := map[byte]apk.EntryType{tar.TypeReg: apk.TypeFile, tar.TypeDir: apk.TypeDir, tar.TypeSymlink: apk.TypeSymlink, tar.TypeLink: apk.TypeHardlink}
+	for tr := tar.NewReader(z); ; {
+		th, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			return h.Package, out
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := apk.Entry{Path: strings.TrimSuffix(th.Name, "/"), Type: types[th.Typeflag], Mode: uint32(th.Mode) & 0o7777, UID: th.Uid, GID: th.Gid, Link: th.Linkname}
+		if sum := th.PAXRecords["APK-TOOLS.checksum.SHA1"]; sum != "" {
+			if e.SHA1, err = apk.ParseSHA1(sum); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out = append(out, e)
 	}
 }
