@@ -20,9 +20,9 @@
 //
 // A configuration that apko 1.2 accepts and can build is accepted here and
 // means the same; what apko accepts and then cannot build is refused at once.
-//go:generate go run ./internal/gen
-
 package config
+
+//go:generate go run ./internal/gen
 
 import (
 	"chainguard.dev/apko/pkg/build/types"

@@ -442,3 +442,18 @@ func TestApplyToLiteral(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestParseArch(t *testing.T) {
+	for name, want := range map[string]string{
+		"x86_64": "linux/amd64", "amd64": "linux/amd64", "armhf": "linux/arm/v6", "arm/v7": "linux/arm/v7",
+		"all": "", "z80": "", "": "", "noarch": "",
+	} {
+		got, ok := ParseArch(name)
+		if ok != (want != "") || ok && got.String() != want {
+			t.Errorf("ParseArch(%q) = %v, %v", name, got, ok)
+		}
+	}
+	if a, ok := ParseArch("host"); !ok || a.APK == "" {
+		t.Errorf("host: %v, %v", a, ok)
+	}
+}
