@@ -134,6 +134,28 @@ func TestOffline(t *testing.T) {
 	}
 }
 
+// apko takes the newest file by its time stamp for the index (apko.md 1.5).
+func TestApkoDefect_OfflineIndexIsTheOneLastFetched(t *testing.T) {
+	first, second := signedIndex(t), signedIndex(t, pkg("second", "1-r0"))
+	current := first
+	srv := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(current) })
+	dir := t.TempDir()
+	c := mustClient(t, fast(Options{CacheDir: dir}))
+	for _, current = range [][]byte{first, second} {
+		if _, err := c.Load(ctx, srv.source(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	later := time.Now().Add(time.Hour)
+	if err := os.Chtimes(c.cache.filePath(sha256.Sum256(first)), later, later); err != nil {
+		t.Fatal(err)
+	}
+	ix, err := mustClient(t, fast(Options{CacheDir: dir, Offline: true})).Load(ctx, srv.source(t))
+	if err != nil || ix.SHA256 != sha256.Sum256(second) {
+		t.Errorf("%v", err)
+	}
+}
+
 // What is not found good is not kept.
 func TestBadIndexIsNotKept(t *testing.T) {
 	good := signedIndex(t)

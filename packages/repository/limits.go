@@ -81,7 +81,10 @@ func readSized(r io.Reader, size, limit int64) ([]byte, error) {
 	}
 	const most = 64 << 20 // what an announcement alone may reserve
 	l := newLimitReader(r, limit)
-	b := make([]byte, 0, max(min(size, most), 0)+1)
+	if size < 0 {
+		size = 32 << 10
+	}
+	b := make([]byte, 0, min(size, most)+1) // one more, to meet the end without growing
 	for {
 		n, err := l.Read(b[len(b):cap(b)])
 		b = b[:len(b)+n]

@@ -328,7 +328,8 @@ func TestTableOtherVersion(t *testing.T) {
 	wantError(t, err, "parsed index: not one: 6 bytes, found a web page")
 }
 
-func TestRollback(t *testing.T) {
+// apko accepts any index that was ever signed (apko.md §3).
+func TestApkoDefect_RollbackIsDetected(t *testing.T) {
 	ix, err := read(signedIndex(t, pkg("a", "1-r0"), pkg("b", "1-r0", func(p *apk.Package) { p.BuildTime = 1_600_000_000 })), testKey(t, "test.rsa.pub"))
 	if err != nil {
 		t.Fatal(err)
