@@ -3,6 +3,7 @@ package rootfs
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -31,30 +32,46 @@ func (b *builder) accounts() error {
 	users, groups := b.wantedAccounts()
 	merged, err := accounts.Merge(files[0].content, files[1].content, files[2].content, users, groups)
 	if err != nil {
-		return &configError{generatorAccounts, err}
+		return &ConfigError{generatorAccounts, err}
 	}
 	for i, content := range [][]byte{merged.Passwd, merged.Group, merged.Shadow} {
 		if err := b.accountFile(&files[i], content); err != nil {
-			return &configError{generatorAccounts, err}
+			return &ConfigError{generatorAccounts, err}
 		}
 	}
 	return b.homes(merged)
 }
 
-func (b *builder) wantedAccounts() ([]accounts.User, []accounts.Group) {
-	var users []accounts.User
-	var groups []accounts.Group
+// wantedAccounts returns the configuration's accounts. Included files may give
+// one twice.
+func (b *builder) wantedAccounts() (users []accounts.User, groups []accounts.Group) {
 	for _, u := range b.cfg.Accounts.Users {
 		user := accounts.User{Name: u.UserName, UID: u.UID, GID: u.GID, Home: u.HomeDir, Shell: u.Shell}
 		if b.compat() {
 			user.Comment = "Account created by apko"
 		}
-		users = append(users, user)
+		if !slices.ContainsFunc(users, func(o accounts.User) bool { return sameUser(o, user) }) {
+			users = append(users, user)
+		}
 	}
 	for _, g := range b.cfg.Accounts.Groups {
-		groups = append(groups, accounts.Group{Name: g.GroupName, GID: g.GID, Members: g.Members})
+		i := slices.IndexFunc(groups, func(o accounts.Group) bool { return o.Name == g.GroupName && o.GID == g.GID })
+		if i < 0 {
+			i, groups = len(groups), append(groups, accounts.Group{Name: g.GroupName, GID: g.GID})
+		}
+		for _, member := range g.Members {
+			if !slices.Contains(groups[i].Members, member) {
+				groups[i].Members = append(groups[i].Members, member)
+			}
+		}
 	}
 	return users, groups
+}
+
+func sameUser(a, b accounts.User) bool {
+	sameGID := a.GID == b.GID || a.GID != nil && b.GID != nil && *a.GID == *b.GID
+	a.GID = b.GID
+	return sameGID && a == b
 }
 
 // accountFile stores a merged file if it is another than before.
@@ -88,7 +105,7 @@ func (b *builder) homes(merged accounts.Result) error {
 			continue
 		}
 		if err := b.home(h, named); err != nil {
-			return &configError{generatorAccounts, fmt.Errorf("home directory of %s: %w", h.User, err)}
+			return &ConfigError{generatorAccounts, fmt.Errorf("home directory of %s: %w", h.User, err)}
 		}
 	}
 	return nil

@@ -23,7 +23,7 @@ func (b *builder) certificates() error {
 	}
 	providers, err := b.providedCertificates(&in)
 	if err != nil {
-		return &configError{generatorCertsKey, err}
+		return &ConfigError{generatorCertsKey, err}
 	}
 	from = append(from, providers...)
 	if len(in.Additional)+len(in.Provided) == 0 {
@@ -34,11 +34,11 @@ func (b *builder) certificates() error {
 		in.Truststores, err = b.stores(certs.TruststorePaths(), stores)
 	}
 	if err != nil {
-		return &configError{generatorCertsKey, err}
+		return &ConfigError{generatorCertsKey, err}
 	}
 	files, err := certs.Update(in)
 	if err != nil {
-		return &configError{generatorCertsKey, err}
+		return &ConfigError{generatorCertsKey, err}
 	}
 	return b.storeCertificates(files, stores, from)
 }
@@ -54,7 +54,7 @@ func (b *builder) storeCertificates(files []certs.File, stores map[string]*node,
 			continue
 		}
 		if err := b.configFile(f.Path, additionalKey(i), f.Mode, f.Content, 0, 0); err != nil {
-			return &configError{additionalKey(i), err}
+			return &ConfigError{additionalKey(i), err}
 		}
 	}
 	return nil

@@ -13,7 +13,7 @@ func (b *builder) configFiles() error {
 		f := &b.cfg.Files[i]
 		key := fmt.Sprintf("files[%d]", i)
 		if err := b.configFile(f.Path, key, f.FileMode(), f.Bytes, int(f.UID), int(f.GID)); err != nil {
-			return &configError{key, fmt.Errorf("%s: %w", f.Path, err)}
+			return &ConfigError{key, fmt.Errorf("%s: %w", f.Path, err)}
 		}
 	}
 	return nil

@@ -136,7 +136,6 @@ func (b *builder) installedPackage(p int) *apk.InstalledPackage {
 		last, lastPath = i, path
 		return &out.Dirs[i]
 	}
-	sums := linkSums(r.Entries)
 	for m := range r.Entries {
 		e := &r.Entries[m]
 		if !b.kept[p][m] {
@@ -154,30 +153,11 @@ func (b *builder) installedPackage(p int) *apk.InstalledPackage {
 		case apk.TypeFile, apk.TypeSymlink:
 			f.SHA1 = e.SHA1
 		case apk.TypeHardlink:
-			f.SHA1 = sums[int32(m)]
+			f.SHA1 = r.Entries[b.targets[p][int32(m)]].SHA1
 		}
 		d.Files = append(d.Files, f)
 	}
 	return out
-}
-
-// linkSums returns the checksum of what each hard link of a package is a link
-// to, nil without any.
-func linkSums(entries []apk.Entry) map[int32]apk.SHA1 {
-	if !slices.ContainsFunc(entries, func(e apk.Entry) bool { return e.Type == apk.TypeHardlink }) {
-		return nil
-	}
-	sums, byPath := map[int32]apk.SHA1{}, map[string]apk.SHA1{}
-	for m := range entries {
-		switch e := &entries[m]; e.Type {
-		case apk.TypeFile:
-			byPath[e.Path] = e.SHA1
-		case apk.TypeHardlink:
-			byPath[e.Path] = byPath[e.Link]
-			sums[int32(m)] = byPath[e.Link]
-		}
-	}
-	return sums
 }
 
 // tag returns the repository tag with which the package was asked for.

@@ -32,15 +32,18 @@ func (e *ConflictError) Error() string {
 	return s
 }
 
-// configError is an error about a key of the configuration.
-type configError struct {
-	key string
-	err error
+// ConfigError is an error about a key of the configuration. It wraps [ErrConfig].
+type ConfigError struct {
+	Key string // "paths[2]", "accounts"
+	Err error
 }
 
-func (e *configError) Error() string   { return e.key + ": " + e.err.Error() }
-func (e *configError) Unwrap() []error { return []error{e.err, ErrConfig} }
+// Error begins with the key.
+func (e *ConfigError) Error() string { return e.Key + ": " + e.Err.Error() }
+
+// Unwrap returns Err and [ErrConfig].
+func (e *ConfigError) Unwrap() []error { return []error{e.Err, ErrConfig} }
 
 func configErrorf(key, format string, args ...any) error {
-	return &configError{key, fmt.Errorf(format, args...)}
+	return &ConfigError{key, fmt.Errorf(format, args...)}
 }

@@ -279,6 +279,15 @@ func TestAccounts(t *testing.T) {
 /home/ann/.profile f 0644 1000:0 1 2d711642 [config files[0]]
 `,
 	}, {
+		name: "accounts that an included file gives too",
+		cfg: withAccounts("", []types.User{{UserName: "app", UID: 900, GID: id(5)}, {UserName: "app", UID: 900, GID: id(5)}},
+			[]types.Group{{GroupName: "g", GID: 5, Members: []string{"a"}}, {GroupName: "g", GID: 5, Members: []string{"b", "a"}}}),
+		text: map[string]string{"etc/passwd": "app:x:900:5:Account created by cairn:/home/app:/bin/sh\n", "etc/group": "g:x:5:a,b\n"},
+	}, {
+		name: "accounts that contradict each other",
+		cfg:  withAccounts("", []types.User{{UserName: "app", UID: 900}, {UserName: "app", UID: 900, Shell: "/bin/x"}}, nil),
+		err:  "accounts: user \"app\": name app is given twice",
+	}, {
 		name: "accounts add to a passwd that files brings",
 		cfg: func() *config.Config {
 			c := withAccounts("", []types.User{{UserName: "app", UID: 900}}, nil)

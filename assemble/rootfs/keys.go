@@ -17,7 +17,7 @@ func (b *builder) runtimeKeys() error {
 	for i, k := range b.cfg.Contents.RuntimeKeyring {
 		key := fmt.Sprintf("%s[%d]", generatorRuntime, i)
 		if err := b.runtimeKey(key, k.Name, k.Content); err != nil {
-			return &configError{key, fmt.Errorf("name %q: %w", k.Name, err)}
+			return &ConfigError{key, fmt.Errorf("name %q: %w", k.Name, err)}
 		}
 	}
 	return nil

@@ -26,7 +26,6 @@ const (
 	generatorServices  = "entrypoint.services"
 	generatorCertsKey  = "certificates"
 	generatorRuntime   = "contents.runtime_keyring"
-	controlCharacters  = "a control character"
 	overwriteHint      = "one of them must declare that it replaces the other, or leave the file out"
 	directoryInTheWay  = "the one has a directory where the other has a file"
 	linkOverDirectory  = "the one has a directory where the other has a symbolic link"
@@ -70,6 +69,7 @@ func (in *installation) run() error {
 	if slices.ContainsFunc(in.entries, func(e apk.Entry) bool { return e.Type == apk.TypeHardlink }) {
 		in.made = make([]*inode, len(in.entries))
 		in.byPath = make(map[string]int32)
+		in.targets[in.pkg] = make(map[int32]int32)
 	}
 	for m := range in.entries {
 		e := &in.entries[m]
@@ -96,22 +96,11 @@ func skipped(e *apk.Entry) bool {
 // system can hold.
 func (in *installation) checkMember(e *apk.Entry) error {
 	problem := ""
-	for i := 0; i < len(e.Path); i++ {
-		if c := e.Path[i]; c < 0x20 || c == 0x7f {
-			problem = "it has " + controlCharacters
-		}
-	}
-	for rest, name := e.Path, ""; problem == "" && rest != "-"; {
-		var more bool
-		if name, rest, more = strings.Cut(rest, "/"); !more {
-			rest = "-"
-		}
-		if name == "" || name == "." || name == ".." {
-			problem = "expected a clean path relative to the root"
-		}
-	}
 	switch {
-	case problem != "":
+	case strings.ContainsFunc(e.Path, func(r rune) bool { return r < 0x20 || r == 0x7f }):
+		problem = "it has a control character"
+	case !cleanPath(e.Path):
+		problem = "expected a clean path relative to the root"
 	case e.Type == apk.TypeSymlink && (e.Link == "" || strings.IndexByte(e.Link, 0) >= 0):
 		problem = fmt.Sprintf("symbolic link to %.200q: expected a path", e.Link)
 	case e.UID < 0 || e.GID < 0:
@@ -217,6 +206,7 @@ func (in *installation) inode(m int32, e *apk.Entry) (*inode, error) {
 	}
 	ino := in.made[target]
 	ino.links = append(ino.links, m)
+	in.targets[in.pkg][m] = ino.member
 	return ino, nil
 }
 

@@ -18,18 +18,17 @@ func (b *builder) configPaths() error {
 	for i := range b.cfg.Paths {
 		m := &b.cfg.Paths[i]
 		key := fmt.Sprintf("paths[%d]", i)
-		if err := b.mutate(m, key); err != nil {
-			return &configError{key, fmt.Errorf("%s: %w", m.Path, err)}
+		if err := b.mutate(m, newChange(m, key, b.cfg.PermissionsGiven(i))); err != nil {
+			return &ConfigError{key, fmt.Errorf("%s: %w", m.Path, err)}
 		}
 	}
 	return nil
 }
 
-func (b *builder) mutate(m *types.PathMutation, key string) error {
+func (b *builder) mutate(m *types.PathMutation, change change) error {
 	if strings.Trim(m.Path, "/") == "" {
 		return errors.New("expected a path below the root")
 	}
-	change := newChange(m, key)
 	switch m.Type {
 	case "directory":
 		return b.pathDirectory(m, change)
@@ -45,10 +44,11 @@ func (b *builder) mutate(m *types.PathMutation, key string) error {
 	return fmt.Errorf("type %q: expected directory, empty-file, hardlink, symlink or permissions", m.Type)
 }
 
-// change is what a path entry wants of mode and owner. A mode that is not
-// given (0) leaves the path's as it is.
+// change is what a path entry wants of mode and owner; what is not given stays
+// as it is.
 type change struct {
 	owner    Owner
+	chmod    bool
 	mode     uint32
 	chown    bool
 	uid, gid int
@@ -56,8 +56,8 @@ type change struct {
 
 // newChange reads mode and owner. Where only one of uid and gid is given the
 // other is 0, as in apko.
-func newChange(m *types.PathMutation, key string) change {
-	c := change{owner: Owner{OwnedByConfig, key}, mode: m.Permissions & 0o7777, chown: m.UID != nil || m.GID != nil}
+func newChange(m *types.PathMutation, key string, chmod bool) change {
+	c := change{owner: Owner{OwnedByConfig, key}, chmod: chmod, mode: m.Permissions & 0o7777, chown: m.UID != nil || m.GID != nil}
 	if m.UID != nil {
 		c.uid = int(*m.UID)
 	}
@@ -71,7 +71,7 @@ func newChange(m *types.PathMutation, key string) change {
 // their target's is not what was asked for.
 func (c *change) apply(ino *inode) {
 	was := [3]uint32{ino.mode, uint32(ino.uid), uint32(ino.gid)}
-	if c.mode != 0 && ino.typ != apk.TypeSymlink {
+	if c.chmod && ino.typ != apk.TypeSymlink {
 		ino.mode = c.mode
 	}
 	if c.chown {

@@ -3,6 +3,8 @@ package rootfs
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -286,4 +288,25 @@ func TestConfigKeepsOrigin(t *testing.T) {
 	if h.Package != -1 || h.Link != "bin/x" {
 		t.Errorf("bin/h: package %d link %q", h.Package, h.Link)
 	}
+}
+
+// Written in a configuration, permissions: 0 is a mode like any other.
+func TestPermissionsZero(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "image.yaml")
+	const text = `contents: {repositories: [https://example.com/r], packages: [a]}
+archs: [x86_64]
+paths:
+  - {path: /x, type: permissions, permissions: 0}
+  - {path: /y, type: permissions, uid: 7}
+`
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(name, config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectDump(t, input(t, cfg, pkg("a-1-r0", "x is=x", "y is=x")), `
+/x f 0000 0:0 1 2d711642 [config paths[0]]
+/y f 0644 7:0 1 2d711642 [config paths[1]]`, "/x", "/y")
 }

@@ -52,6 +52,9 @@ type builder struct {
 	// kept[p][m] tells that member m of package p is in the tree, or for
 	// directories that the package has it: what the installed database lists.
 	kept [][]bool
+	// targets[p] has, for each hard link of package p, the member with the
+	// content.
+	targets []map[int32]int32
 
 	ids *identities // of the image's accounts, once settled
 
@@ -63,8 +66,7 @@ type builder struct {
 // but through [Input.ReadFile] and stops when ctx is done.
 //
 // Errors of the packages are *[ConflictError] where two of them cannot stand
-// together; errors of the configuration begin with the key they are about
-// ("paths[2]: …") and wrap [ErrConfig].
+// together, *[ConfigError] where the configuration is to blame.
 func Plan(ctx context.Context, in Input) (*Tree, error) {
 	b, err := newBuilder(ctx, in)
 	if err != nil {
@@ -111,7 +113,7 @@ func newBuilder(ctx context.Context, in Input) (*builder, error) {
 		b.cfg = &config.Config{}
 	}
 	total := 64
-	b.kept = make([][]bool, len(in.Packages))
+	b.kept, b.targets = make([][]bool, len(in.Packages)), make([]map[int32]int32, len(in.Packages))
 	for p := range in.Packages {
 		if in.Packages[p].Receipt == nil {
 			return nil, fmt.Errorf("tree: package %d: it has no receipt", p)

@@ -18,12 +18,12 @@ func (b *builder) services() error {
 		}
 		for _, dir := range []string{"sv", "sv/" + name} {
 			if err := b.ownDirectory(dir, owner); err != nil {
-				return &configError{generatorServices, err}
+				return &ConfigError{generatorServices, err}
 			}
 		}
 		script := "#!/bin/execlineb\n" + b.cfg.Entrypoint.Services[name] + "\n"
 		if err := b.configFile("sv/"+name+"/run", generatorServices, 0o755, []byte(script), 0, 0); err != nil {
-			return &configError{generatorServices, err}
+			return &ConfigError{generatorServices, err}
 		}
 	}
 	return nil

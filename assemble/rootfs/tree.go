@@ -1,6 +1,7 @@
 // Package rootfs plans the image's file tree from receipts and the
-// configuration: every path, what it is, and who put it there. It is metadata
-// only: no package data is read, no file is written, no package script is run.
+// configuration: every path, what it is, and who put it there. It works on
+// metadata: no file is written, no package script is run, and package data is
+// read only for the few files that must be extended (see [Input.ReadFile]).
 //
 // It does not decide in which layer a path travels; that is
 // [github.com/cairn-dev/cairn/assemble/layer].
@@ -9,7 +10,7 @@
 //
 // The rules for packages are apk-tools' (what `apk add --root` would leave on
 // disk, scripts apart); those for the configuration are apko's, without its
-// defects.
+// defects. DIFFERENCES.md lists what differs from either on purpose.
 package rootfs
 
 import (

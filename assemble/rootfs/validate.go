@@ -44,10 +44,8 @@ func (t *Tree) invalid(e *Entry, format string, args ...any) error {
 }
 
 func (t *Tree) checkPath(e *Entry, byPath map[string]int) error {
-	for name := range strings.SplitSeq(e.Path, "/") {
-		if name == "" || name == "." || name == ".." || strings.IndexByte(name, 0) >= 0 {
-			return t.invalid(e, "expected a clean path relative to the root")
-		}
+	if !cleanPath(e.Path) || strings.IndexByte(e.Path, 0) >= 0 {
+		return t.invalid(e, "expected a clean path relative to the root")
 	}
 	dir, _ := split(e.Path)
 	if dir == "" {
@@ -57,6 +55,21 @@ func (t *Tree) checkPath(e *Entry, byPath map[string]int) error {
 		return t.invalid(e, "its parent is not a directory of the tree")
 	}
 	return nil
+}
+
+// cleanPath reports whether p is a path relative to the root without empty, "."
+// and ".." components.
+func cleanPath(p string) bool {
+	for start, i := 0, 0; i <= len(p); i++ {
+		if i < len(p) && p[i] != '/' {
+			continue
+		}
+		if name := p[start:i]; name == "" || name == "." || name == ".." {
+			return false
+		}
+		start = i + 1
+	}
+	return true
 }
 
 func (t *Tree) checkType(e *Entry, byPath map[string]int) error {
