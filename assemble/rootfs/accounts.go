@@ -39,6 +39,7 @@ func (b *builder) accounts() error {
 			return &ConfigError{generatorAccounts, err}
 		}
 	}
+	b.user, b.warnings = accounts.ResolveUser(merged.Passwd, merged.Group, b.cfg.Accounts.RunAs), merged.Warnings
 	return b.homes(merged)
 }
 

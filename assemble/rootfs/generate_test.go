@@ -355,6 +355,20 @@ func TestAccounts(t *testing.T) {
 	}
 }
 
+func TestRunAs(t *testing.T) {
+	base := pkg("base-1-r0", "etc/passwd is=daemon:x:2:2::/:/x|", "etc/group is=web:x:44:|")
+	for runAs, want := range map[string]string{"": "", "daemon": "2", "daemon:web": "2:44", "app": "900", "7:8": "7:8", "nobody-knows": "nobody-knows"} {
+		tree := plan(t, input(t, withAccounts(runAs, []types.User{{UserName: "app", UID: 900}}, nil), base))
+		if tree.User != want {
+			t.Errorf("%q: %q, expected %q", runAs, tree.User, want)
+		}
+	}
+	tree := plan(t, input(t, withAccounts("", []types.User{{UserName: "other", UID: 2}}, nil), base))
+	if len(tree.Warnings) != 1 || !strings.Contains(tree.Warnings[0], "daemon") {
+		t.Errorf("warnings %q", tree.Warnings)
+	}
+}
+
 func TestServices(t *testing.T) {
 	c := &config.Config{}
 	c.Entrypoint = types.ImageEntrypoint{Type: "service-bundle", Services: map[string]string{"web": "/bin/web -p 80", "log": "/bin/log"}}

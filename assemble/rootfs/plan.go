@@ -56,6 +56,9 @@ type builder struct {
 	// content.
 	targets []map[int32]int32
 
+	user     string // run-as, in numbers
+	warnings []string
+
 	ids *identities // of the image's accounts, once settled
 
 	nodes  []node  // arena

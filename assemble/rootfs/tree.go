@@ -85,6 +85,13 @@ type Tree struct {
 	// carry the path of the entry that holds the content, which may come later.
 	// The root itself has no entry.
 	Entries []Entry
+
+	// User is the configuration's run-as with names replaced by the numbers
+	// that the image's passwd and group give them; a name they do not know
+	// stays. It is what the image's configuration should say.
+	User string
+	// Warnings are things that are allowed and rarely meant, in words.
+	Warnings []string
 }
 
 // ComparePaths orders clean paths component by component, as Tree.Entries are.
