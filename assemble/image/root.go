@@ -3,6 +3,7 @@ package image
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -45,6 +46,9 @@ type content struct {
 // gather lists everything below root. Manifests and configurations are held in
 // memory, layers are opened when they are written.
 func gather(root Root) (*content, error) {
+	if root == nil {
+		return nil, errors.New("no image")
+	}
 	c := &content{}
 	var err error
 	if c.root, err = descriptor(root); err != nil {

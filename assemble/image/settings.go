@@ -100,8 +100,8 @@ func environment(set map[string]string) []string {
 // "git@github.com:a/b@c0ffee" for the revision; the last one is meant.
 func (s *Settings) source() (url, revision string, ok bool) {
 	i := strings.LastIndexByte(s.VCSURL, '@')
-	if i <= 0 || i == len(s.VCSURL)-1 {
-		return "", "", false
+	if i <= 0 || i == len(s.VCSURL)-1 || strings.Contains(s.VCSURL[i:], ":") {
+		return "", "", false // no revision: "git@host:path" has its "@" elsewhere
 	}
 	return s.VCSURL[:i], s.VCSURL[i+1:], true
 }
