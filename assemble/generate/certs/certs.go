@@ -1,6 +1,6 @@
 // Package certs adds certificates to an image: files of their own, the bundles
-// that OpenSSL and Go read, Java truststores, and checksums beside them all. It
-// does the work of update-ca-certificates, which is never run.
+// that OpenSSL and Go read, and Java truststores. It does the work of
+// update-ca-certificates, which is never run.
 //
 // It is pure: it is given the stores that the image has and returns files to
 // write. It does not decide whom to trust, and does not look at validity dates.
@@ -222,19 +222,6 @@ func appendBundle(bundle []byte, list []entry) []byte {
 			out = append(out, '\n')
 		}
 		out = append(append(out, e.PEM()...), '\n')
-	}
-	return out
-}
-
-// Sums returns, for each bundle and truststore of the finished image, the file
-// with its checksum in the form of sha256sum(1): ".NAME.sha256" beside it, 0444.
-func Sums(stores []File) []File {
-	var out []File
-	for _, s := range stores {
-		dir, base := path.Split(s.Path)
-		sum := sha256.Sum256(s.Content)
-		line := hex.EncodeToString(sum[:]) + "  " + base + "\n"
-		out = append(out, File{Path: dir + "." + base + ".sha256", Content: []byte(line), Mode: 0o444})
 	}
 	return out
 }

@@ -162,18 +162,6 @@ func TestIsProvided(t *testing.T) {
 	}
 }
 
-func TestSums(t *testing.T) {
-	got := Sums([]File{{Path: "etc/ssl/certs/ca-certificates.crt", Content: []byte("abc")}, {Path: "cacerts"}})
-	want := []File{
-		{Path: "etc/ssl/certs/.ca-certificates.crt.sha256", Mode: 0o444,
-			Content: []byte("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  ca-certificates.crt\n")},
-		{Path: ".cacerts.sha256", Mode: 0o444, Content: []byte("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  cacerts\n")},
-	}
-	if d := cmp.Diff(want, got); d != "" {
-		t.Error(d)
-	}
-}
-
 func FuzzParseAll(f *testing.F) {
 	f.Add(certificate(f, "a"))
 	f.Add([]byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"))
