@@ -154,10 +154,21 @@ func (b *builder) plan(ctx context.Context) error {
 	return nil
 }
 
+// write makes the layers. What turns out to be damaged in the store was removed
+// from it by then: it is fetched again, once.
 func (b *builder) write(ctx context.Context) error {
 	for _, j := range b.jobs {
 		var err error
-		if j.written, err = j.layers.Write(ctx, b.ws.Store()); err != nil {
+		j.written, err = j.layers.Write(ctx, b.ws.Store())
+		if errors.Is(err, store.ErrCorrupt) {
+			b.ws.Forget()
+			j.receipts = nil
+			if err := j.plan(ctx); err != nil {
+				return err
+			}
+			j.written, err = j.layers.Write(ctx, b.ws.Store())
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w", j.arch, err)
 		}
 	}

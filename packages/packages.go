@@ -140,6 +140,15 @@ func (w *Workspace) Close() error {
 // Store returns the store, for reading blobs and for maintenance.
 func (w *Workspace) Store() *store.Store { return w.store }
 
+// Forget drops the receipts that this process remembers, so that the store is
+// asked again. It is for callers to whom the store said that something is
+// damaged.
+func (w *Workspace) Forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.receipts)
+}
+
 func (w *Workspace) tell(e Event) {
 	if w.options.Progress == nil {
 		return

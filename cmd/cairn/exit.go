@@ -10,6 +10,7 @@ import (
 	"github.com/cairn-dev/cairn/assemble"
 	"github.com/cairn-dev/cairn/assemble/config"
 	"github.com/cairn-dev/cairn/assemble/image"
+	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/lock"
 	"github.com/cairn-dev/cairn/packages/repository"
 	"github.com/cairn-dev/cairn/packages/solve"
@@ -69,7 +70,8 @@ var classes = []struct {
 	{exitUnverified, func(err error) bool {
 		return isType[*repository.UnknownKeyError](err) || isType[*repository.SignatureError](err) ||
 			isType[*repository.FormatError](err) || isType[*repository.RollbackError](err) ||
-			anyOf(err, repository.ErrUnsigned, repository.ErrLimit, store.ErrHostile, store.ErrMismatch, store.ErrMalformed, store.ErrCorrupt)
+			anyOf(err, apk.ErrNotPackage, apk.ErrVersion3, apk.ErrTooLarge, apk.ErrIndex, apk.ErrPkgInfo, apk.ErrSignature,
+				repository.ErrUnsigned, repository.ErrLimit, store.ErrHostile, store.ErrMismatch, store.ErrMalformed, store.ErrCorrupt)
 	}},
 	{exitUnreachable, func(err error) bool {
 		return isType[*repository.HTTPError](err) || isType[*net.OpError](err) || isType[*net.DNSError](err) ||
