@@ -58,8 +58,9 @@ func parseHeader(b []byte) (header, error) {
 	h.mode = uint32(p.number(b[100:108]) & 0o7777)
 	h.uid, h.gid = p.number(b[108:116]), p.number(b[116:124])
 	h.size, h.mtime = p.number(b[124:136]), p.number(b[136:148])
-	if h.flag == flagChar || h.flag == flagBlock {
-		h.major, h.minor = p.number(b[329:337]), p.number(b[337:345])
+	h.major, h.minor = p.number(b[329:337]), p.number(b[337:345])
+	if h.flag != flagChar && h.flag != flagBlock {
+		h.major, h.minor = 0, 0
 	}
 	if p.bad != "" {
 		return h, fmt.Errorf("number %q in the header", p.bad)
@@ -187,7 +188,7 @@ func parsePAX(b []byte, seen map[string]bool, fn func(key, value string) error) 
 		}
 		record := string(b[len(digits)+1 : n-1])
 		key, value, ok := strings.Cut(record, "=")
-		if !ok || key == "" {
+		if !ok || key == "" || strings.IndexByte(key, 0) >= 0 {
 			return fmt.Errorf("malformed pax record %.40q", b)
 		}
 		if seen[key] {
