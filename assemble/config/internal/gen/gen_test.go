@@ -40,13 +40,21 @@ func TestGenerated(t *testing.T) {
 	}
 }
 
-func TestExampleLoads(t *testing.T) {
-	c, err := config.LoadBytes("image.yaml", []byte(example), config.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(c.Warnings) > 0 {
-		t.Error(c.Warnings)
+func TestExamplesLoad(t *testing.T) {
+	for _, text := range []string{example, keyringExample} {
+		c, err := config.LoadBytes("image.yaml", []byte(text), config.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(c.Warnings) > 0 {
+			t.Error(c.Warnings)
+		}
+		if _, err := c.RepositoryKeys(); err != nil {
+			t.Error(err)
+		}
+		if _, err := c.World(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

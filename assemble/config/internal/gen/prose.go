@@ -37,6 +37,13 @@ paths:
     permissions: 7777
 `
 
+const keyringExample = `contents:
+  repositories: [https://packages.example/os, https://packages.example/extra]
+  keyring: [os.rsa.pub]
+keyrings:
+  https://packages.example/extra: [extra.rsa.pub]
+`
+
 // introduction stands before the keys; the verb is replaced by messages.
 const introduction = `# Image configuration
 
@@ -92,6 +99,16 @@ configuration, or from a local file whose digest the configuration states. Each
 is a component of its own in the lock and in the SBOM. A local file is looked up
 beside the configuration that names it and is at most 64 MiB; larger ones should
 be packages.
+
+## Signing keys
+
+Every index must be signed by a key in ` + "`contents.keyring`" + `, or by one that the
+repository publishes in the ways that Alpine and Chainguard do. A repository with
+an entry in ` + "`keyrings`" + ` trusts the keys listed there and no others:
+
+` + "```yaml\n" + keyringExample + "```" + `
+
+A name in ` + "`keyrings`" + ` that is none of the repositories is an error.
 
 ## Text
 
