@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -214,6 +215,24 @@ func TestPipeDoesNotBlock(t *testing.T) {
 	_, err := Load("top.yaml", Options{})
 	if err == nil || strings.Count(err.Error(), "not a regular file") != 2 {
 		t.Errorf("found %v", err)
+	}
+}
+
+// TestPipe: the configuration itself may come from a pipe whose writer is late.
+func TestPipe(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "pipe")
+	mkfifo(t, name)
+	written := make(chan error, 1)
+	go func() {
+		time.Sleep(20 * time.Millisecond)
+		written <- os.WriteFile(name, []byte("cmd: piped\n"), 0o644)
+	}()
+	c, err := Load(name, Options{})
+	if err != nil || c.Cmd != "piped" {
+		t.Errorf("found %v", err)
+	}
+	if err := <-written; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -51,7 +51,11 @@ const maxIncludes = 32
 // beside the file that includes it. The first that exists is read.
 func Load(path string, o Options) (*Config, error) {
 	l := newLoader(o)
-	name, f, err := l.find(path, "")
+	open := l.Open
+	if o.Open == nil { // a named pipe is waited for here, and only here
+		open = func(name string) (fs.File, error) { return os.Open(name) }
+	}
+	name, f, err := l.find(open, path, "")
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, pathCause(err))
 	}
@@ -167,7 +171,7 @@ func (l *loader) include(name string, c *Config) {
 	fail := func(problem, detail, hint string, err error) {
 		l.add(Problem{File: name, Line: at.line, Column: at.col, Key: "include", Problem: problem, Detail: detail, Hint: hint, Err: err})
 	}
-	file, f, err := l.find(c.Include, filepath.Dir(name))
+	file, f, err := l.find(l.Open, c.Include, filepath.Dir(name))
 	if err != nil {
 		fail("not readable", "found "+strconv.Quote(shorten(c.Include))+": "+pathCause(err).Error(),
 			"looked from the working directory, in the include paths, and beside "+name, err)
@@ -220,7 +224,7 @@ func merge(base, c *Config) {
 }
 
 // find opens the first place where a file exists.
-func (l *loader) find(path, beside string) (string, fs.File, error) {
+func (l *loader) find(open func(string) (fs.File, error), path, beside string) (string, fs.File, error) {
 	candidates := []string{path}
 	for _, dir := range l.IncludePaths {
 		candidates = append(candidates, filepath.Join(dir, path))
@@ -230,7 +234,7 @@ func (l *loader) find(path, beside string) (string, fs.File, error) {
 	}
 	var first error
 	for _, name := range candidates {
-		f, err := l.Open(name)
+		f, err := open(name)
 		if err == nil {
 			return name, f, nil
 		}
