@@ -2,6 +2,7 @@ package repository
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -423,4 +424,57 @@ func TestCacheSecretFile(t *testing.T) {
 	writeFile(t, name, []byte("short"))
 	_, err := CacheSecretFile(name)
 	wantError(t, err, "cache secret "+name+": 5 bytes: expected at least 16; remove the file to have a new one made")
+}
+
+func TestURLKey(t *testing.T) {
+	same := []string{"https://h/a?x=1", "https://u@h/a?x=1", "https://u:p@h/a?x=1", "https://u:p@q@h/a?x=1"}
+	for _, u := range same {
+		if urlKey(u) != urlKey(same[0]) {
+			t.Errorf("%s has a key of its own", u)
+		}
+	}
+	for _, u := range []string{"https://h/a?x=2", "http://h/a?x=1", "https://h/u@h/a?x=1", "https://h:1/a?x=1", "https://h", "no URL"} {
+		if urlKey(u) == urlKey(same[0]) {
+			t.Errorf("%s has the key of %s", u, same[0])
+		}
+	}
+}
+
+func TestCacheWorkEndsWithItsContext(t *testing.T) {
+	srv := serve(t, static(signedIndex(t)))
+	c := mustClient(t, fast(Options{CacheDir: t.TempDir()}))
+	if _, err := c.Load(ctx, srv.source(t)); err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := c.CheckCache(ended); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if n, _, err := c.PruneCache(ended, time.Now().Add(time.Hour)); !errors.Is(err, context.Canceled) || n != 0 {
+		t.Error(n, err)
+	}
+	if info, err := c.CacheInfo(); err != nil || info.URLs+info.Files+info.Parsed != 3 {
+		t.Errorf("%+v, %v", info, err)
+	}
+}
+
+// A client whose secret changed starts anew, and repairs what it finds.
+func TestChangedSecret(t *testing.T) {
+	srv := serve(t, static(signedIndex(t)))
+	dir := t.TempDir()
+	for i, secret := range []string{"", "one", "two", "two"} {
+		c := mustClient(t, fast(Options{CacheDir: dir, CacheSecret: []byte(secret)}))
+		bad, err := c.CheckCache(ctx)
+		if want := []int{0, 2, 2, 0}[i]; err != nil || len(bad) != want {
+			t.Errorf("%d: %d files of another secret, want %d (%v)", i, len(bad), want, err)
+		}
+		if _, err := c.Load(ctx, srv.source(t)); err != nil {
+			t.Error(err)
+		}
+		condition := srv.request(i).Header.Get("If-None-Match")
+		if want := i == 3; (condition != "") != want {
+			t.Errorf("%d: If-None-Match %q", i, condition)
+		}
+	}
 }

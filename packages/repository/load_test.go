@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/fstest"
@@ -264,4 +265,70 @@ func TestRealPackagesOpen(t *testing.T) {
 			t.Errorf("%s: %d of %d bytes", ix.Package(i).ID(), len(got), size)
 		}
 	}
+}
+
+// One client serves several architectures and repositories at once; a key
+// document that all need is fetched once.
+func TestLoadInParallel(t *testing.T) {
+	raw := signedIndex(t, manyPackages(30)...)
+	set := jwks(t, jwkOf("test.rsa.pub"))
+	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/apk-configuration"):
+			_, _ = fmt.Fprintf(w, `{"jwks_uri": "http://%s/jwks"}`, r.Host)
+		case r.URL.Path == "/jwks":
+			_, _ = w.Write(set)
+		default:
+			static(raw)(w, r)
+		}
+	})
+	c := mustClient(t, fast(Options{CacheDir: t.TempDir()}))
+	var wg sync.WaitGroup
+	arches := []string{"x86_64", "aarch64", "armv7", "armhf", "x86", "ppc64le", "s390x", "riscv64"}
+	for _, arch := range arches {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			ix, err := c.Load(ctx, Source{URL: srv.URL + "/repo", Arch: arch, Discover: true})
+			if err != nil || ix.Len() != 30 || ix.Arch != arch || !strings.HasSuffix(ix.URL, "/"+arch+"/"+IndexFile) {
+				t.Errorf("%s: %v", arch, err)
+			}
+		}()
+	}
+	wg.Wait()
+	if want := len(arches) + 2; srv.count() != want {
+		t.Errorf("%d requests, want %d", srv.count(), want)
+	}
+}
+
+func TestSourceKinds(t *testing.T) {
+	for u, want := range map[string][3]bool{
+		"https://h/r": {true, false, false}, "http://h/r": {true, false, false},
+		"/srv": {false, true, false}, "file:///srv": {false, true, false}, "r": {false, true, false},
+		"builtin://r": {false, false, true}, "ftp://r": {},
+	} {
+		s := Source{URL: u, Arch: "x86_64"}
+		if got := [3]bool{s.Remote(), s.Local(), s.Builtin()}; got != want {
+			t.Errorf("%s: %v, want %v", u, got, want)
+		}
+	}
+}
+
+func TestKind(t *testing.T) {
+	for m, want := range map[fs.FileMode]string{
+		fs.ModeDir: "directory", fs.ModeNamedPipe: "fifo", fs.ModeDevice: "device", fs.ModeDevice | fs.ModeCharDevice: "device", fs.ModeSocket: "special file",
+	} {
+		if got := kind(m); got != want {
+			t.Errorf("%s: %s, want %s", m, got, want)
+		}
+	}
+}
+
+// A directory whose name has the characters of a pattern is still looked into.
+func TestMissingIndexHintInOddDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), `a[b]*?\c`)
+	writeFile(t, filepath.Join(dir, "x86_64", "a-1.apk"), nil)
+	writeFile(t, filepath.Join(dir, "x86_64", "b-1.apk"), nil)
+	_, err := mustClient(t, Options{}).Load(ctx, Source{URL: dir, Arch: "x86_64"})
+	wantError(t, err, "…: no index for x86_64: no such file or directory\nhint: 2 packages are there; make one: cairn index create …")
 }
