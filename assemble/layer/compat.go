@@ -205,34 +205,35 @@ type spool struct {
 	base []int64 // by package: where its data section starts in f
 }
 
-func newSpool(ctx context.Context, st *store.Store, t *target) (s *spool, err error) {
+func newSpool(ctx context.Context, st *store.Store, t *target) (*spool, error) {
 	f, err := os.CreateTemp("", "cairn-layer-*")
 	if err != nil {
 		return nil, err
 	}
-	s = &spool{t: t, f: f, base: make([]int64, len(t.tree.Packages))}
-	defer func() {
-		if err != nil {
-			s.close()
-		}
-	}()
-	if err := os.Remove(f.Name()); err != nil {
+	s := &spool{t: t, f: f, base: make([]int64, len(t.tree.Packages))}
+	if err := errors.Join(os.Remove(f.Name()), s.fill(ctx, st)); err != nil {
+		s.close()
 		return nil, err
 	}
+	return s, nil
+}
+
+// fill inflates the data sections that are needed.
+func (s *spool) fill(ctx context.Context, st *store.Store) error {
 	end := int64(0)
-	for pkg := range t.tree.Packages {
-		if len(t.from[pkg]) == 0 {
+	for pkg := range s.t.tree.Packages {
+		if len(s.t.from[pkg]) == 0 {
 			continue
 		}
 		s.base[pkg] = end
-		r := &recipe{receipt: t.tree.Packages[pkg].Receipt}
+		r := &recipe{receipt: s.t.tree.Packages[pkg].Receipt}
 		r.copy(0, r.receipt.TarEnd)
-		if err := r.write(ctx, st, f); err != nil {
-			return nil, err
+		if err := r.write(ctx, st, s.f); err != nil {
+			return err
 		}
 		end += r.receipt.TarEnd
 	}
-	return s, nil
+	return nil
 }
 
 // close removes the file. Nothing of value is in it.

@@ -254,9 +254,7 @@ func TestPlan(t *testing.T) {
 			checkReason(t, p, c.why)
 			layers := mustWrite(t, p, st)
 			imageOf(t, layers)
-			checkUnpacked(t, tree, readLayers(t, layers))
-			checkNoDuplicates(t, layers)
-			checkDescription(t, p, layers)
+			checkWritten(t, p, layers)
 		})
 	}
 }

@@ -296,9 +296,9 @@ func (w *world) configure() {
 // TestProperty_UnpackingGivesTheTree is the promise of the package: for any
 // packages, strategy and budget, unpacking the layers gives the tree.
 func TestProperty_UnpackingGivesTheTree(t *testing.T) {
-	rounds := 600
+	rounds := 300
 	if testing.Short() {
-		rounds = 150
+		rounds = 60
 	}
 	kinds := map[Kind]int{}
 	for seed := range uint64(rounds) {

@@ -117,7 +117,7 @@ func bumped(t *testing.T, n, b int) []apktest.Spec {
 // their digest except the one that holds it and the top one.
 func TestProperty_OneUpdateChangesOneLayer(t *testing.T) {
 	st := openStore(t)
-	const n = 12
+	const n = 8
 	for _, o := range []Options{{}, {Budget: 5}, {Strategy: PerOrigin, Budget: 4}} {
 		withTop := func(b int) *rootfs.Tree {
 			tree := plainTree(t, st, bumped(t, n, b)...)

@@ -59,7 +59,7 @@ func TestUnpackers(t *testing.T) {
 				t.Skipf("%s is not installed", u.tool)
 			}
 			st := openStore(t)
-			for seed := range uint64(6) {
+			for seed := range uint64(2) {
 				w := newRealWorld(t, st, 7e6+seed, 10)
 				for _, o := range []Options{{}, {Budget: 3}, {Strategy: Single}} {
 					oci := filepath.Join(t.TempDir(), "oci")

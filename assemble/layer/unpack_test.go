@@ -251,13 +251,21 @@ func checkUnpacked(t *testing.T, tree *rootfs.Tree, layers [][]apk.Entry) {
 }
 
 func compareTree(tree *rootfs.Tree, got map[string]*vnode) (diffs []string) {
+	index := map[string]int{}
+	for i := range tree.Entries {
+		index[tree.Entries[i].Path] = i
+	}
 	inode := map[*vnode]string{}
 	for i := range tree.Entries {
-		e := tree.Entries[i]
+		e := &tree.Entries[i]
 		if e.Path == "" {
 			continue
 		}
-		w := expected(tree, &e)
+		leader := e.Path
+		if e.Type == apk.TypeHardlink {
+			leader = e.Link
+		}
+		w := expected(tree, &tree.Entries[index[leader]])
 		g := got[e.Path]
 		if g == nil {
 			diffs = append(diffs, e.Path+": missing")
@@ -266,26 +274,18 @@ func compareTree(tree *rootfs.Tree, got map[string]*vnode) (diffs []string) {
 		if fmt.Sprint(w) != fmt.Sprint(g.unpacked) {
 			diffs = append(diffs, fmt.Sprintf("%s:\n got %v\nwant %v", e.Path, g.unpacked, w))
 		}
-		leader := e.Path
-		if e.Type == apk.TypeHardlink {
-			leader = e.Link
-		}
 		if g.typ != apk.TypeDir {
 			if other, ok := inode[g]; ok && other != leader {
 				diffs = append(diffs, fmt.Sprintf("%s: is a hard link to %s", e.Path, other))
 			}
 			inode[g] = leader
-			if lg := got[leader]; lg != g {
+			if got[leader] != g {
 				diffs = append(diffs, fmt.Sprintf("%s: is no hard link to %s", e.Path, leader))
 			}
 		}
-		delete(got, e.Path)
-		if e.Type != apk.TypeHardlink && hasLinks(tree, e.Path) {
-			got[e.Path] = g
-		}
 	}
 	for p := range got {
-		if !slices.ContainsFunc(tree.Entries, func(e rootfs.Entry) bool { return e.Path == p }) {
+		if _, ok := index[p]; !ok {
 			diffs = append(diffs, p+": must not exist")
 		}
 	}
@@ -293,21 +293,13 @@ func compareTree(tree *rootfs.Tree, got map[string]*vnode) (diffs []string) {
 	return diffs
 }
 
-func hasLinks(tree *rootfs.Tree, p string) bool {
-	return slices.ContainsFunc(tree.Entries, func(e rootfs.Entry) bool { return e.Type == apk.TypeHardlink && e.Link == p })
-}
-
 // expected is what a tree entry must look like.
 func expected(tree *rootfs.Tree, e *rootfs.Entry) unpacked {
-	if e.Type == apk.TypeHardlink {
-		i := slices.IndexFunc(tree.Entries, func(o rootfs.Entry) bool { return o.Path == e.Link })
-		e = &tree.Entries[i]
-	}
-	n := &vnode{}
 	w, err := wanted(tree, e)
 	if err != nil {
 		panic(err)
 	}
+	n := &vnode{}
 	n.set(w)
 	return n.unpacked
 }

@@ -35,6 +35,12 @@ const (
 	kindInfo    = "layer-info" // what is known about a layer's blob
 )
 
+// keepSegments is the size of a packed layer, in bytes of compressed data
+// sections, above which its segments are stored one by one, so that a change
+// of one package does not compress the others again. Below it that costs more
+// disk than it saves time.
+const keepSegments = 16 << 20
+
 // holdTop is the largest top layer that is kept in memory only, in bytes before
 // compression.
 const holdTop = 128 << 10
@@ -101,8 +107,9 @@ type packing struct {
 	layer    int
 	key      string
 	dirs     []byte // headers
-	segments []store.Object
-	top      *topTar // of a single layer
+	recipes  []*recipe
+	segments []store.Object // of the recipes; nil: nothing is to be kept
+	top      *topTar        // of a single layer
 }
 
 // collect starts everything that does not depend on something else.
@@ -302,7 +309,7 @@ func (w *writer) planPacking(g *errgroup.Group, ctx context.Context, layer int, 
 	for _, r := range recipes {
 		key.WriteString("\n" + r.key())
 	}
-	t := packing{layer: layer, dirs: dirs, segments: make([]store.Object, len(recipes))}
+	t := packing{layer: layer, dirs: dirs, recipes: recipes}
 	if w.p.single {
 		if t.top, err = w.p.topTar(); err != nil {
 			return err
@@ -315,14 +322,25 @@ func (w *writer) planPacking(g *errgroup.Group, ctx context.Context, layer int, 
 		w.made[layer] = b
 		return err
 	}
+	if w.p.single || size(recipes) > keepSegments {
+		t.segments = make([]store.Object, len(recipes))
+	}
 	w.todo = append(w.todo, t)
-	for i, r := range recipes {
+	for i := range t.segments {
 		g.Go(func() (err error) {
-			t.segments[i], err = w.segment(ctx, r)
+			t.segments[i], err = w.segment(ctx, recipes[i])
 			return err
 		})
 	}
 	return nil
+}
+
+// size is the compressed size of the data sections that recipes use.
+func size(recipes []*recipe) (n int64) {
+	for _, r := range recipes {
+		n += r.receipt.DataSize
+	}
+	return n
 }
 
 // segment returns a package's part of a packed layer: a gzip member without an
@@ -353,8 +371,14 @@ func (t *packing) join(ctx context.Context, st *store.Store, out io.Writer) (*bl
 			return nil, err
 		}
 	}
-	for _, s := range t.segments {
-		if err := appendSegment(out, sum, s); err != nil {
+	for i, r := range t.recipes {
+		var err error
+		if t.segments != nil {
+			err = appendSegment(out, sum, t.segments[i])
+		} else {
+			err = add(func(tar io.Writer) error { return r.write(ctx, st, tar) })
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
