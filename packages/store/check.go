@@ -28,7 +28,8 @@ func (p Problem) String() string {
 }
 
 // Check reads everything in the store again and returns all that is wrong with
-// it, sorted by path. What is damaged has been removed where that was possible.
+// it, sorted by path. Damaged data and receipts have been removed where that was
+// possible. What nothing refers to is no problem: see [Info].
 //
 // A full check also reads each data section as if it were ingested now,
 // declared file checksums included, and compares the outcome with the receipt:
@@ -39,8 +40,8 @@ func (s *Store) Check(ctx context.Context, full bool) ([]Problem, error) {
 		return nil, err
 	}
 	c := &checker{s: s, ctx: ctx, full: full}
-	for _, path := range slices.Sorted(maps.Keys(v.garbage)) {
-		c.note(path, errors.New("belongs to nothing"))
+	for _, path := range slices.Sorted(maps.Keys(v.wrong)) {
+		c.note(path, v.wrong[path])
 	}
 	for _, i := range v.sorted() {
 		if err := ctx.Err(); err != nil {
@@ -72,9 +73,7 @@ func (c *checker) item(i *item) {
 		for _, path := range slices.Concat(i.receipts, i.refs) {
 			c.note(path, notFoundf(nil, "its data %s is missing", i.data))
 		}
-	case !i.referred():
-		c.note(blob, errors.New("belongs to nothing"))
-	default:
+	case i.referred():
 		c.note(blob, c.s.verifyBlob(c.ctx, "data", i.data, i.blob))
 	}
 	for _, path := range i.receipts {

@@ -41,27 +41,30 @@ func (i *item) add(list *[]string, path string, info fs.FileInfo) {
 // inventory is a look at the whole directory.
 type inventory struct {
 	items map[apk.SHA256]*item
-	// garbage are files that belong to nothing: receipts without a mark, marks
-	// without a receipt, damaged references, unknown names.
+	// garbage are the sizes of files that belong to nothing, by path: marks
+	// whose receipt was never written, and what wrong names.
 	garbage map[string]int64
+	// wrong says what is wrong with some of the garbage. The rest is what
+	// interrupted processes leave.
+	wrong map[string]error
 }
 
-// take looks at everything. It reads references but neither receipts nor data.
+// takeInventory looks at everything. It reads references but neither receipts nor data.
 func (s *Store) takeInventory() (*inventory, error) {
-	v := &inventory{items: map[apk.SHA256]*item{}, garbage: map[string]int64{}}
+	v := &inventory{items: map[apk.SHA256]*item{}, garbage: map[string]int64{}, wrong: map[string]error{}}
 	receipts := map[string]fs.FileInfo{}
 	err := s.walk("receipts", func(path string, info fs.FileInfo) {
 		if name := filepath.Base(path); validReceiptName(name) && path == s.receiptPath(name) {
 			receipts[name] = info
 		}
-		v.garbage[path] = info.Size() // until something claims it
+		v.bad(path, info, errForeign) // until a mark claims it
 	})
 	err = errors.Join(err, s.walk("by-data", func(path string, info fs.FileInfo) { v.mark(s, path, info, receipts) }))
 	err = errors.Join(err, s.walk("objects", func(path string, info fs.FileInfo) { v.ref(s, path, info) }))
 	err = errors.Join(err, s.walk("blobs", func(path string, info fs.FileInfo) {
 		d, e := apk.ParseSHA256(filepath.Base(path))
 		if e != nil || path != s.blobPath(d) {
-			v.garbage[path] = info.Size()
+			v.bad(path, info, errForeign)
 			return
 		}
 		v.item(d).blob = info.Size()
@@ -82,7 +85,11 @@ func (v *inventory) mark(s *Store, path string, info fs.FileInfo, receipts map[s
 	digest, name, _ := strings.Cut(filepath.Base(path), "-")
 	d, err := apk.ParseSHA256(digest)
 	receipt := receipts[name]
-	if err != nil || receipt == nil || path != s.dataMarkPath(d, name) {
+	if err != nil || path != s.dataMarkPath(d, name) {
+		v.bad(path, info, errForeign)
+		return
+	}
+	if receipt == nil {
 		v.garbage[path] = info.Size()
 		return
 	}
@@ -90,24 +97,34 @@ func (v *inventory) mark(s *Store, path string, info fs.FileInfo, receipts map[s
 	i.marks = append(i.marks, path)
 	i.add(&i.receipts, s.receiptPath(name), receipt)
 	delete(v.garbage, s.receiptPath(name))
+	delete(v.wrong, s.receiptPath(name))
+}
+
+var errForeign = errors.New("does not belong here")
+
+func (v *inventory) bad(path string, info fs.FileInfo, err error) {
+	v.garbage[path], v.wrong[path] = info.Size(), err
 }
 
 func (v *inventory) ref(s *Store, path string, info fs.FileInfo) {
 	kind := filepath.Base(filepath.Dir(filepath.Dir(path)))
 	b, _, err := readAll(path, maxRef)
-	if err == nil {
-		var key, want string
-		var o Object
-		if key, o, err = decodeRef(b); err == nil {
-			if want, err = s.objectPath(kind, key); err == nil && want == path {
-				i := v.item(o.SHA256)
-				i.add(&i.refs, path, info)
-				i.kind = kind
-				return
-			}
-		}
+	if err != nil {
+		v.bad(path, info, err)
+		return
 	}
-	v.garbage[path] = info.Size()
+	key, o, err := decodeRef(b)
+	if err != nil {
+		v.bad(path, info, corruptf(err, "object %s: %s", kind, path))
+		return
+	}
+	if want, err := s.objectPath(kind, key); err != nil || want != path {
+		v.bad(path, info, errForeign)
+		return
+	}
+	i := v.item(o.SHA256)
+	i.add(&i.refs, path, info)
+	i.kind = kind
 }
 
 // walk calls fn for each regular file below a part of the store, in the order
