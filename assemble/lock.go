@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -63,6 +64,9 @@ func request(cfg *config.Config) (packages.Request, error) {
 	for _, d := range world {
 		r.Packages = append(r.Packages, d.String())
 	}
+	if r.Keyrings, err = cfg.RepositoryKeys(); err != nil {
+		return r, err
+	}
 	for _, a := range cfg.Architectures() {
 		r.Architectures = append(r.Architectures, a.APK)
 	}
@@ -70,7 +74,7 @@ func request(cfg *config.Config) (packages.Request, error) {
 	r.Record = lock.Request{
 		Packages:      r.Packages,
 		Repositories:  redacted(slices.Concat(r.BuildRepositories, r.Repositories)),
-		Keyring:       keyNames(r.Keyring),
+		Keyring:       append(keyNames(r.Keyring), keyringNames(r.Keyrings)...),
 		Architectures: r.Architectures,
 		Layering:      fmt.Sprintf("%s/%d", strategy, budget),
 	}
@@ -104,6 +108,17 @@ func keyNames(keys []string) []string {
 			continue
 		}
 		out[i] = repository.Redact(k)
+	}
+	return out
+}
+
+// keyringNames spells the keys of single repositories for the record.
+func keyringNames(keyrings map[string][]string) []string {
+	var out []string
+	for _, url := range slices.Sorted(maps.Keys(keyrings)) {
+		for _, k := range keyNames(keyrings[url]) {
+			out = append(out, repository.Redact(url)+": "+k)
+		}
 	}
 	return out
 }

@@ -62,7 +62,7 @@ func (b *buildFlags) run(cmd *cobra.Command, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := b.load(args[0])
+	cfg, err := b.load(a, args[0])
 	if err != nil {
 		return err
 	}

@@ -82,7 +82,7 @@ func (in *inputFlags) unsafe() assemble.Unsafe {
 }
 
 // load reads the configuration and applies the flags to it.
-func (in *inputFlags) load(path string) (*config.Config, error) {
+func (in *inputFlags) load(a *app, path string) (*config.Config, error) {
 	annotations, err := parseAnnotations(in.annotations)
 	if err != nil {
 		return nil, err
@@ -91,10 +91,16 @@ func (in *inputFlags) load(path string) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cfg, cfg.Apply(config.Overrides{
+	err = cfg.Apply(config.Overrides{
 		Repositories: in.repositories, BuildRepositories: in.buildRepos, Keyring: in.keys,
 		Packages: in.packages, Annotations: annotations, Archs: in.archs,
 	})
+	if err == nil && !a.quiet {
+		for _, w := range cfg.Warnings {
+			fmt.Fprintf(a.std.err, "cairn: warning: %s\n", strings.ReplaceAll(w.String(), "\n", "\n  "))
+		}
+	}
+	return cfg, err
 }
 
 // parseAnnotations reads key:value pairs, apko's spelling; key=value is

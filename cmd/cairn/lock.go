@@ -33,7 +33,7 @@ named ones. What moves, and why, is printed.`,
 		Example: "  cairn lock image.yaml\n  cairn lock --update=openssl,curl image.yaml",
 		Args:    args(1, 1, "CONFIG"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := in.load(args[0])
+			cfg, err := in.load(a, args[0])
 			if err != nil {
 				return err
 			}

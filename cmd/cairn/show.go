@@ -91,7 +91,7 @@ func newShowConfig(a *app) *cobra.Command {
 			case s.lock != nil:
 				return errors.New("lock: written by apko, which does not record what was asked")
 			}
-			cfg, err := in.load(arg)
+			cfg, err := in.load(a, arg)
 			if err != nil {
 				return err
 			}
@@ -193,7 +193,7 @@ func (in *inputFlags) plans(ctx context.Context, a *app, s subject, arg string) 
 		}
 		in.lockfile = arg
 	}
-	cfg, err := in.load(path)
+	cfg, err := in.load(a, path)
 	if err != nil {
 		return nil, err
 	}

@@ -149,7 +149,7 @@ func (in *inputFlags) lockOf(ctx context.Context, a *app, path string) (*lock.Lo
 	if strings.HasSuffix(path, ".json") {
 		return lock.ReadFile(path)
 	}
-	cfg, err := in.load(path)
+	cfg, err := in.load(a, path)
 	if err != nil {
 		return nil, err
 	}
