@@ -25,10 +25,9 @@ type atomicFile struct {
 }
 
 // createAtomic begins a new version of the file at path. A symbolic link is
-// followed: the file it names is replaced.
+// replaced, not followed; a device, a pipe or a socket is written to directly.
 func createAtomic(path string, mode fs.FileMode) (*atomicFile, error) {
-	path = resolve(path)
-	if fi, err := os.Stat(path); err == nil && !fi.Mode().IsRegular() {
+	if fi, err := os.Lstat(path); err == nil && !fi.Mode().IsRegular() && fi.Mode()&fs.ModeSymlink == 0 {
 		if fi.IsDir() {
 			return nil, &fs.PathError{Op: "create", Path: path, Err: errors.New("a directory is in its place")}
 		}

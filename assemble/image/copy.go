@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // ErrBlobChanged is wrapped when a blob's bytes are not those of its digest.
@@ -66,12 +67,15 @@ type placer struct {
 	made    []string // names made so far, to take back on failure
 }
 
-// place puts b at path, which is not there: as a hard link where the blob is a
-// file that everybody may read, else sharing its blocks, else as a copy.
+// place puts b at path: as a hard link where the blob is a file that everybody
+// may read, else sharing its blocks, else as a copy. What was there is
+// replaced, at no moment is there nothing.
 func (p *placer) place(ctx context.Context, b *blob, path string) error {
+	_, err := os.Lstat(path)
+	fresh := errors.Is(err, fs.ErrNotExist)
 	if b.path != "" && p.link(ctx, b, path) {
 		p.count.Linked += b.size
-		p.made = append(p.made, path)
+		p.note(path, fresh)
 		return nil
 	}
 	f, err := createAtomic(path, 0o644)
@@ -86,13 +90,19 @@ func (p *placer) place(ctx context.Context, b *blob, path string) error {
 	if err := f.commit(); err != nil {
 		return err
 	}
-	p.made = append(p.made, path)
+	p.note(path, fresh)
 	if cloned {
 		p.count.Cloned += b.size
 	} else {
 		p.count.Copied += b.size
 	}
 	return nil
+}
+
+func (p *placer) note(path string, fresh bool) {
+	if fresh {
+		p.made = append(p.made, path)
+	}
 }
 
 // link makes a hard link and reports whether it did. The mode and the size of
@@ -104,10 +114,19 @@ func (p *placer) link(ctx context.Context, b *blob, path string) bool {
 	if err != nil || !fi.Mode().IsRegular() || fi.Size() != b.size || fi.Mode().Perm()&readable != readable {
 		return false // copying says what is wrong, if anything is
 	}
-	if !p.trusted && b.copyTo(ctx, io.Discard, false) != nil {
+	if !p.trusted && b.copyTo(ctx, discard{}, false) != nil {
 		return false
 	}
-	return os.Link(b.path, path) == nil
+	err = os.Link(b.path, path)
+	if !errors.Is(err, fs.ErrExist) {
+		return err == nil
+	}
+	temp := filepath.Join(filepath.Dir(path), tempPrefix+filepath.Base(path))
+	if os.Link(b.path, temp) != nil {
+		return false
+	}
+	defer os.Remove(temp) // gone after a rename, unless both were the same file
+	return os.Rename(temp, path) == nil
 }
 
 // fill puts the blob's bytes into f.

@@ -191,6 +191,18 @@ func (c *connection) platform(ctx context.Context) (v1.Platform, error) {
 	return v1.Platform{OS: v.Os, Architecture: v.Arch}, nil
 }
 
+// Ping says, before any work is done, whether the engine can be reached. The
+// error wraps [ErrNoEngine] when there is none.
+func (e Engine) Ping(ctx context.Context) error {
+	c, err := e.connect()
+	if err != nil {
+		return err
+	}
+	defer c.http.CloseIdleConnections()
+	_, err = c.platform(ctx)
+	return err
+}
+
 // load sends the image that fits the engine. The archive is made while it is
 // sent; when making it fails, the engine gets no end of archive and loads
 // nothing.

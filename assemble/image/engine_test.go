@@ -151,6 +151,12 @@ func TestNoEngine(t *testing.T) {
 		if !errors.Is(err, ErrNoEngine) || !strings.Contains(err.Error(), "no container engine at "+host+": ") || !strings.Contains(err.Error(), "\nhint: set DOCKER_HOST") {
 			t.Errorf("%s: %v", host, err)
 		}
+		if err := (Engine{Host: host}).Ping(t.Context()); !errors.Is(err, ErrNoEngine) {
+			t.Errorf("ping %s: %v", host, err)
+		}
+	}
+	if err := (&fakeEngine{arch: "amd64"}).serve(t).Ping(t.Context()); err != nil {
+		t.Errorf("ping: %v", err)
 	}
 	for host, want := range map[string]string{
 		"ssh://me:secret@host": "output docker://: engine address \"ssh://me:xxxxx@host\": ssh is not supported\nhint: forward the socket, ssh -L /tmp/docker.sock:/var/run/docker.sock HOST, and set DOCKER_HOST=unix:///tmp/docker.sock",

@@ -141,12 +141,6 @@ func (w *layoutWriter) blob(ctx context.Context, b *blob) error {
 		w.placer.count.Kept += b.size
 		return nil
 	}
-	if fi.IsDir() {
-		return fmt.Errorf("%s: a directory is in its place", path)
-	}
-	if err := os.Remove(path); err != nil { // damaged: no reader can want it
-		return err
-	}
 	return w.placer.place(ctx, b, path)
 }
 

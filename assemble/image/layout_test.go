@@ -277,6 +277,37 @@ func TestLayoutIsRepaired(t *testing.T) {
 	}
 }
 
+// Links inside a layout are replaced: nothing is written through them.
+func TestLayoutDoesNotFollowLinks(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "out")
+	img := testImage(t, "amd64")
+	o := Output{Kind: Layout, Path: dir}
+	mustWrite(t, o, img, WriteOptions{})
+	want := listing(t, dir)
+	victim := filepath.Join(t.TempDir(), "victim")
+	if err := os.WriteFile(victim, []byte("mine"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for path := range want {
+		if !strings.HasPrefix(path, "blobs/sha256/") && path != "index.json" {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, path)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(victim, filepath.Join(dir, path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustWrite(t, o, img, WriteOptions{})
+	if diff := cmp.Diff(want, listing(t, dir)); diff != "" {
+		t.Error(diff)
+	}
+	if b, _ := os.ReadFile(victim); string(b) != "mine" {
+		t.Errorf("written through a link: %.40q", b)
+	}
+}
+
 func TestLayoutKeepsOneOlderVersion(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "out")
 	o := Output{Kind: Layout, Path: dir}

@@ -83,7 +83,7 @@ func uniqueRefs(refs []Ref) []Ref {
 }
 
 func writeArchive(ctx context.Context, path string, c *content, n *names, trusted bool) (int64, error) {
-	f, err := createAtomic(path, 0o644)
+	f, err := createAtomic(resolve(path), 0o644)
 	if err != nil {
 		return 0, err
 	}
