@@ -4,10 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"github.com/cairn-dev/cairn/assemble/config"
 	"slices"
 	"strings"
-
-	"chainguard.dev/apko/pkg/build/types"
 
 	"github.com/cairn-dev/cairn/packages/apk"
 )
@@ -48,7 +47,7 @@ func (b *builder) apkoConfig() error {
 	}
 	cfg := b.cfg.ImageConfiguration
 	cfg.Contents.Packages = b.pinned()
-	cfg.Archs = []types.Architecture{types.ParseArchitecture(b.in.Arch)}
+	cfg.Archs = []config.Architecture{config.ParseArchitecture(b.in.Arch)}
 	var out bytes.Buffer
 	if err := json.NewEncoder(&out).Encode(cfg); err != nil {
 		return fmt.Errorf("/etc/apko.json: %w", err)

@@ -3,9 +3,8 @@ package rootfs
 import (
 	"errors"
 	"fmt"
+	"github.com/cairn-dev/cairn/assemble/config"
 	"strings"
-
-	"chainguard.dev/apko/pkg/build/types"
 
 	"github.com/cairn-dev/cairn/packages/apk"
 )
@@ -25,7 +24,7 @@ func (b *builder) configPaths() error {
 	return nil
 }
 
-func (b *builder) mutate(m *types.PathMutation, change change) error {
+func (b *builder) mutate(m *config.PathMutation, change change) error {
 	if strings.Trim(m.Path, "/") == "" {
 		return errors.New("expected a path below the root")
 	}
@@ -56,7 +55,7 @@ type change struct {
 
 // newChange reads mode and owner. Where only one of uid and gid is given the
 // other is 0, as in apko.
-func newChange(m *types.PathMutation, key string, chmod bool) change {
+func newChange(m *config.PathMutation, key string, chmod bool) change {
 	c := change{owner: Owner{OwnedByConfig, key}, chmod: chmod, mode: m.Permissions & 0o7777, chown: m.UID != nil || m.GID != nil}
 	if m.UID != nil {
 		c.uid = int(*m.UID)
@@ -94,7 +93,7 @@ func (c *change) applyBelow(n *node) {
 
 // pathDirectory makes a directory, or changes the one that is there. Missing
 // parents are implied directories, whatever mode the last one gets.
-func (b *builder) pathDirectory(m *types.PathMutation, c change) error {
+func (b *builder) pathDirectory(m *config.PathMutation, c change) error {
 	at, err := b.lookup(m.Path, true)
 	if err != nil {
 		return err
@@ -119,7 +118,7 @@ func (b *builder) pathDirectory(m *types.PathMutation, c change) error {
 }
 
 // pathEmptyFile makes an empty file, or empties the one that is there.
-func (b *builder) pathEmptyFile(m *types.PathMutation, c change) error {
+func (b *builder) pathEmptyFile(m *config.PathMutation, c change) error {
 	at, err := b.fileAt(m.Path)
 	if err != nil {
 		return err
@@ -161,7 +160,7 @@ func (b *builder) fileAt(p string) (place, error) {
 
 // pathHardlink gives the file at source a second name, in place of a file or
 // symlink that has it.
-func (b *builder) pathHardlink(m *types.PathMutation, c change) error {
+func (b *builder) pathHardlink(m *config.PathMutation, c change) error {
 	source, err := b.lookup(m.Source, true)
 	switch {
 	case err != nil:
@@ -191,7 +190,7 @@ func (b *builder) pathHardlink(m *types.PathMutation, c change) error {
 }
 
 // pathSymlink makes a symlink; uid and gid are the link's own.
-func (b *builder) pathSymlink(m *types.PathMutation, c change) error {
+func (b *builder) pathSymlink(m *config.PathMutation, c change) error {
 	if m.Source == "" || strings.IndexByte(m.Source, 0) >= 0 {
 		return fmt.Errorf("source %q: expected the path that the link leads to", m.Source)
 	}
@@ -211,7 +210,7 @@ func (b *builder) pathSymlink(m *types.PathMutation, c change) error {
 
 // pathPermissions changes what is there. A symlink at the path itself is
 // followed, inside the tree; those below it are not.
-func (b *builder) pathPermissions(m *types.PathMutation, c change) error {
+func (b *builder) pathPermissions(m *config.PathMutation, c change) error {
 	at, err := b.lookup(m.Path, true)
 	if err != nil {
 		return err
