@@ -45,3 +45,10 @@ func ParseArch(name string) (Arch, bool) {
 	}
 	return newArch(expandArchs([]types.Architecture{types.Architecture(name)})[0]), true
 }
+
+// OCI returns the architecture as apko's type, by its OCI name.
+func (a Arch) OCI() Architecture { return types.ParseArchitecture(a.APK) }
+
+// ParseArchitecture is apko's function of that name: it reads OCI's and apk's
+// names and takes any other as it is.
+func ParseArchitecture(name string) Architecture { return types.ParseArchitecture(name) }
