@@ -17,9 +17,10 @@
 //	if err != nil {
 //		return err
 //	}
-//	if src.Keyring, err = client.Keyring(ctx, src, nil); err != nil {
+//	if src.Keyring, err = client.Keys(ctx, []string{"/etc/apk/keys/me.rsa.pub"}); err != nil {
 //		return err
 //	}
+//	src.Discover = true // Alpine's keys, if mine did not sign it
 //	ix, err := client.Load(ctx, src)
 //	if err != nil {
 //		return err
