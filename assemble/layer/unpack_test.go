@@ -37,7 +37,6 @@ const nowTime = 1 << 40
 type vnode struct {
 	unpacked
 	children map[string]*vnode // directories
-	opaque   bool              // overlay: hides what is below
 	whiteout bool              // overlay: hides what is below and is nothing
 }
 
