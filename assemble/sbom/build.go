@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/cairn-dev/cairn/assemble/rootfs"
 )
@@ -33,13 +34,14 @@ func New(in Input) (*Graph, error) {
 		return nil, errors.New("sbom: no creation time")
 	}
 	b := &builder{
-		Graph:    &Graph{input: in, tree: in.Tree, byID: map[string]int{}},
+		Graph:    &Graph{input: in, tree: in.Tree, byID: map[string]int{}, digest: map[string]documentDigest{}},
 		packages: map[string]int{},
 		owners:   map[rootfs.Owner]int{},
 		licenses: licenseSet{},
 		seen:     map[Relationship]bool{},
 		upstream: map[string]int{},
 	}
+	b.paths = sync.OnceValue(b.mapPaths)
 	for _, step := range []func() error{b.frame, b.addPackages, b.attribute, b.fillLayers, b.depend, b.merge, b.addSources, b.finish, b.Check} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("sbom: %w", err)

@@ -32,12 +32,12 @@ func (g *Graph) WriteCycloneDX(w io.Writer) error {
 		ref := []cdx.BOMReference{cdx.BOMReference(g.Image().ID)}
 		s.element(cdx.Composition{Aggregate: cdx.CompositionAggregateComplete, Assemblies: &ref, Dependencies: &ref})
 	})
-	return s.end()
+	return g.wrote(formatCycloneDX, s)
 }
 
 // SerialNumber returns the serial number of the CycloneDX document,
 // "urn:uuid:…". No two documents share one.
-func (g *Graph) SerialNumber() string { return "urn:uuid:" + g.documentUUID("cyclonedx-1.6") }
+func (g *Graph) SerialNumber() string { return "urn:uuid:" + g.documentUUID(formatCycloneDX) }
 
 func cdxHead(s *stream, serial string) {
 	s.field("$schema", cdxSchema)

@@ -1,6 +1,8 @@
 package sbom
 
 import (
+	"sync"
+
 	"github.com/cairn-dev/cairn/assemble/rootfs"
 )
 
@@ -116,6 +118,10 @@ type Graph struct {
 	owner []int32  // per tree entry: position in Components
 	sums  []digest // per tree entry: digests of the content or of the target
 	byID  map[string]int
+
+	paths  func() map[string]int32 // path → position in Components, made when asked for
+	mu     sync.Mutex
+	digest map[string]documentDigest // of documents that were written
 }
 
 // Image returns the image's component.
@@ -132,10 +138,16 @@ func (g *Graph) Component(id string) *Component {
 // Owner returns the component that a path of the image belongs to, nil for a
 // path that is not in it. The path is relative to the root.
 func (g *Graph) Owner(path string) *Component {
-	for i := range g.tree.Entries {
-		if g.tree.Entries[i].Path == path {
-			return &g.Components[g.owner[i]]
-		}
+	if at, ok := g.paths()[path]; ok {
+		return &g.Components[at]
 	}
 	return nil
+}
+
+func (g *Graph) mapPaths() map[string]int32 {
+	m := make(map[string]int32, len(g.owner))
+	for i, at := range g.owner {
+		m[g.tree.Entries[i].Path] = at
+	}
+	return m
 }

@@ -2,12 +2,8 @@ package sbom
 
 import (
 	"cmp"
-	"crypto/sha1"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"strings"
 	"time"
@@ -36,14 +32,55 @@ type Index struct {
 	images []indexed
 }
 
-type indexed struct {
-	graph     *Graph
-	spdx, cdx documentDigest
+// The formats, as names of documents are derived from them.
+const (
+	formatSPDX      = "spdx-2.3"
+	formatCycloneDX = "cyclonedx-1.6"
+)
+
+type indexed struct{ *Graph }
+
+// spdxSHA1 and cdxSHA256 give the digests of an image's documents. They are
+// known once the document was written; else it is written to nowhere.
+func (i indexed) spdxSHA1() (string, error) {
+	d, err := i.documentDigest(formatSPDX, i.WriteSPDX)
+	if err != nil {
+		return "", err
+	}
+	return hexSum(d.sha1), nil
 }
 
-// documentDigest is the digests of a document, taken while it is written.
-type documentDigest struct {
-	sha1, sha256 hash.Hash
+func (i indexed) cdxSHA256() (string, error) {
+	d, err := i.documentDigest(formatCycloneDX, i.WriteCycloneDX)
+	if err != nil {
+		return "", err
+	}
+	return hexSum(d.sha256), nil
+}
+
+func (g *Graph) documentDigest(format string, write func(io.Writer) error) (documentDigest, error) {
+	for {
+		g.mu.Lock()
+		d, ok := g.digest[format]
+		g.mu.Unlock()
+		if ok {
+			return d, nil
+		}
+		if err := write(io.Discard); err != nil {
+			return documentDigest{}, err
+		}
+	}
+}
+
+// wrote ends a document and remembers its digests.
+func (g *Graph) wrote(format string, s *stream) error {
+	err := s.end()
+	if err == nil {
+		g.mu.Lock()
+		g.digest[format] = s.sum
+		g.mu.Unlock()
+	}
+	return err
 }
 
 // NewIndex makes the graph of an image index over the graphs of its images.
@@ -58,25 +95,11 @@ func NewIndex(in IndexInput, images []*Graph) (*Index, error) {
 	}
 	x := &Index{input: in}
 	for _, g := range images {
-		i := indexed{graph: g, spdx: newDigest(), cdx: newDigest()}
-		if err := errors.Join(g.WriteSPDX(i.spdx), g.WriteCycloneDX(i.cdx)); err != nil {
-			return nil, err
-		}
-		x.images = append(x.images, i)
+		x.images = append(x.images, indexed{g})
 	}
 	x.root = x.component()
 	return x, nil
 }
-
-func newDigest() documentDigest { return documentDigest{sha1.New(), sha256.New()} }
-
-// Write implements [io.Writer].
-func (d documentDigest) Write(p []byte) (int, error) {
-	d.sha1.Write(p)
-	return d.sha256.Write(p)
-}
-
-func hexSum(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }
 
 func (x *Index) component() Component {
 	in := &x.input
@@ -105,18 +128,18 @@ func (x *Index) component() Component {
 func (x *Index) uuid(format string) string {
 	parts := []string{format, "index", x.input.Digest.String(), x.input.Name, x.input.Author, x.input.ToolVersion}
 	for _, i := range x.images {
-		parts = append(parts, i.graph.documentUUID(format))
+		parts = append(parts, i.documentUUID(format))
 	}
 	return uuid5(parts...)
 }
 
 // Namespace returns the document namespace of the SPDX document.
 func (x *Index) Namespace() string {
-	return namespace(x.documentName(), x.uuid("spdx-2.3"))
+	return namespace(x.documentName(), x.uuid(formatSPDX))
 }
 
 // SerialNumber returns the serial number of the CycloneDX document.
-func (x *Index) SerialNumber() string { return "urn:uuid:" + x.uuid("cyclonedx-1.6") }
+func (x *Index) SerialNumber() string { return "urn:uuid:" + x.uuid(formatCycloneDX) }
 
 func (x *Index) documentName() string {
 	return documentName(&Image{Name: x.input.Name, Annotations: x.input.Annotations}, "index")
@@ -125,6 +148,14 @@ func (x *Index) documentName() string {
 // WriteSPDX writes the index as SPDX 2.3 JSON. Each image is a variant of it,
 // and described by a document of its own, named by namespace and checksum.
 func (x *Index) WriteSPDX(w io.Writer) error {
+	var external []spdxExternalDocument
+	for _, i := range x.images {
+		sum, err := i.spdxSHA1()
+		if err != nil {
+			return err
+		}
+		external = append(external, spdxExternalDocument{i.documentRef(), i.Namespace(), spdxChecksum{"SHA1", sum}})
+	}
 	s := newStream(w)
 	in := &x.input
 	s.field("spdxVersion", "SPDX-2.3")
@@ -133,22 +164,18 @@ func (x *Index) WriteSPDX(w io.Writer) error {
 	s.field("name", x.documentName())
 	s.field("documentNamespace", x.Namespace())
 	s.field("creationInfo", creation(in.Author, in.ToolVersion, in.Created))
-	s.array("externalDocumentRefs", func() {
-		for _, i := range x.images {
-			s.element(spdxExternalDocument{i.documentRef(), i.graph.Namespace(), spdxChecksum{"SHA1", hexSum(i.spdx.sha1)}})
-		}
-	})
+	s.field("externalDocumentRefs", external)
 	s.field("documentDescribes", []string{spdxRef + x.root.ID})
 	s.array("packages", func() {
 		s.element(x.root.spdx())
 		for _, i := range x.images {
-			s.element(i.graph.Image().spdx())
+			s.element(i.Image().spdx())
 		}
 	})
 	s.array("relationships", func() {
 		s.element(spdxRelationship{spdxDocument, "DESCRIBES", spdxRef + x.root.ID})
 		for _, i := range x.images {
-			id := spdxRef + i.graph.Image().ID
+			id := spdxRef + i.Image().ID
 			s.element(spdxRelationship{spdxRef + x.root.ID, string(Contains), id})
 			s.element(spdxRelationship{id, string(VariantOf), spdxRef + x.root.ID})
 			s.element(spdxRelationship{id, "DESCRIBED_BY", i.documentRef() + ":" + spdxDocument})
@@ -157,34 +184,34 @@ func (x *Index) WriteSPDX(w io.Writer) error {
 	return s.end()
 }
 
-func (i *indexed) documentRef() string {
-	return "DocumentRef-" + safeID(i.graph.input.Image.Arch.ToAPK())
+func (i indexed) documentRef() string {
+	return "DocumentRef-" + safeID(i.input.Image.Arch.ToAPK())
 }
 
 // WriteCycloneDX writes the index as CycloneDX 1.6 JSON, with a BOM-Link to
 // each image's document.
 func (x *Index) WriteCycloneDX(w io.Writer) error {
+	var images []cdx.Component
+	var ids []string
+	for _, i := range x.images {
+		sum, err := i.cdxSHA256()
+		if err != nil {
+			return err
+		}
+		c := i.Image().cdx()
+		c.ExternalReferences = &[]cdx.ExternalReference{{
+			Type:    cdx.ERTypeBOM,
+			URL:     bomLink(i.SerialNumber()),
+			Comment: "SBOM for " + i.input.Image.Arch.ToOCIPlatform().String(),
+			Hashes:  &[]cdx.Hash{{Algorithm: cdx.HashAlgoSHA256, Value: sum}},
+		}}
+		images, ids = append(images, c), append(ids, c.BOMRef)
+	}
 	s := newStream(w)
 	in := &x.input
 	cdxHead(s, x.SerialNumber())
 	s.field("metadata", cdxMetadata(in.Author, in.ToolVersion, in.Created, x.root.cdx()))
-	s.array("components", func() {
-		for _, i := range x.images {
-			c := i.graph.Image().cdx()
-			ref := cdx.ExternalReference{
-				Type:    cdx.ERTypeBOM,
-				URL:     bomLink(i.graph.SerialNumber()),
-				Comment: "SBOM for " + i.graph.input.Image.Arch.ToOCIPlatform().String(),
-				Hashes:  &[]cdx.Hash{{Algorithm: cdx.HashAlgoSHA256, Value: hexSum(i.cdx.sha256)}},
-			}
-			c.ExternalReferences = &[]cdx.ExternalReference{ref}
-			s.element(c)
-		}
-	})
-	var ids []string
-	for _, i := range x.images {
-		ids = append(ids, i.graph.Image().ID)
-	}
+	s.field("components", images)
 	s.array("dependencies", func() {
 		s.element(cdx.Dependency{Ref: x.root.ID, Dependencies: &ids})
 		for _, id := range ids {

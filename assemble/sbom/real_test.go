@@ -51,7 +51,7 @@ func ingest(t testing.TB, st *store.Store, path string) (*store.Receipt, error) 
 
 // bootTree is the tree of all packages of the Alpine 3.19.1 boot medium that a
 // recorded request chooses.
-func bootTree(t testing.TB, request string) *rootfs.Tree {
+func bootTree(t testing.TB, request string) (*rootfs.Tree, *store.Store) {
 	t.Helper()
 	dir := dataDir(t)
 	list, err := os.ReadFile(filepath.Join(dir, "trees", request+".packages"))
@@ -81,11 +81,11 @@ func bootTree(t testing.TB, request string) *rootfs.Tree {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tree
+	return tree, st
 }
 
 func bootInput(t testing.TB, request string) Input {
-	tree := bootTree(t, request)
+	tree, _ := bootTree(t, request)
 	all := layer.Layer{Kind: layer.Packed, Digest: hashOf("all"), DiffID: hashOf("all-diff"), Size: 1}
 	for i := range tree.Packages {
 		all.Packages = append(all.Packages, i)

@@ -38,7 +38,7 @@ func (g *Graph) WriteSPDX(w io.Writer) error {
 		})
 	}
 	s.array("relationships", func() { g.spdxRelationships(s) })
-	return s.end()
+	return g.wrote(formatSPDX, s)
 }
 
 func (g *Graph) spdxHead(s *stream) {
@@ -56,7 +56,7 @@ func (g *Graph) spdxHead(s *stream) {
 // Namespace returns the document namespace of the SPDX document. No two
 // documents share one.
 func (g *Graph) Namespace() string {
-	return namespace(documentName(&g.input.Image, g.input.Image.Arch.ToAPK()), g.documentUUID("spdx-2.3"))
+	return namespace(documentName(&g.input.Image, g.input.Image.Arch.ToAPK()), g.documentUUID(formatSPDX))
 }
 
 // namespace follows the form that SPDX 2.3 §6.5 proposes for documents that
