@@ -18,7 +18,7 @@ $(BIN):
 	$(GO) build -trimpath -o $(BIN) ./cmd/cairn
 
 hello: $(BIN)
-	$(BIN) build configs/hello.yaml hello:latest hello.tar
+	$(BIN) build --arch=host configs/hello.yaml hello:latest hello.tar
 
 test:
 	$(GO) test ./...
@@ -28,6 +28,11 @@ check:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these files"; exit 1; }
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
+
+# Takes some minutes; BENCH_FLAGS="-cases synthetic" leaves the Debian closures out.
+bench: $(BIN)
+	$(GO) build -o bin/cairn-bench ./cmd/cairn-bench
+	bin/cairn-bench -cairn $(BIN) $(BENCH_FLAGS)
 
 generate:
 	$(GO) generate ./...

@@ -25,7 +25,7 @@ func Lock(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o Loc
 	}
 	for _, arch := range cfg.Architectures() {
 		j := &job{ws: ws, cfg: cfg, lock: l, arch: arch}
-		if o.Previous != nil {
+		if o.Previous != nil && o.Previous.Cairn != nil && o.Previous.Cairn.Request.Layering == l.Cairn.Request.Layering {
 			j.previous = o.Previous.Segments(arch.APK)
 		}
 		if err := j.plan(ctx); err != nil {

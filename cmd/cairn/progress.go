@@ -27,8 +27,8 @@ type progress struct {
 }
 
 func newProgress(a *app) *progress {
-	p := &progress{a: a, off: a.quiet || a.color == "none"}
-	if f, ok := a.std.err.(*os.File); ok && a.color == "auto" && a.verbose == 0 {
+	p := &progress{a: a, off: a.quiet || a.progress == "none"}
+	if f, ok := a.std.err.(*os.File); ok && a.progress == "auto" && !a.verbose {
 		p.live = term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" && os.Getenv("CI") == ""
 	}
 	return p
@@ -42,7 +42,7 @@ func (p *progress) stage(name string) {
 	case p.off:
 	case p.live:
 		p.draw(name + "…")
-	case p.a.verbose > 0:
+	case p.a.verbose:
 		fmt.Fprintf(p.a.std.err, "%s\n", name)
 	}
 }
@@ -65,7 +65,7 @@ func (p *progress) event(e packages.Event) {
 	case p.off:
 	case p.live && e.Kind == packages.PackageReady:
 		p.draw(fmt.Sprintf("%s: %d of %d packages, %s fetched: %s", p.stageOf, p.done, max(p.total, p.done), bytesText(p.fetched), e.Subject))
-	case p.a.verbose > 0 && !p.live:
+	case p.a.verbose && !p.live:
 		p.line(e)
 	}
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 
@@ -16,10 +15,9 @@ type app struct {
 	std      streams
 	settings string // --settings
 	format   string // --format
-	verbose  int    // -v
+	verbose  bool   // -v
 	quiet    bool   // -q
-	color    string // --progress
-	log      *slog.Logger
+	progress string // --progress
 }
 
 // newRoot builds the command tree.
@@ -53,9 +51,9 @@ storage failure, 130 interrupted, 143 terminated.`,
 	f := root.PersistentFlags()
 	f.StringVar(&a.settings, "settings", "", "`file` with defaults for flags (default cairn.yaml, here or in the user's configuration directory)")
 	f.StringVar(&a.format, "format", string(formatTable), "rendering of the result: table, json or a Go template")
-	f.CountVarP(&a.verbose, "verbose", "v", "say more; twice: everything")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "say what is done, a line each")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "say nothing but the result")
-	f.StringVar(&a.color, "progress", "auto", "progress on standard error: auto, plain or none")
+	f.StringVar(&a.progress, "progress", "auto", "progress on standard error: auto, plain or none")
 	root.AddCommand(newBuild(a), newLock(a), newWhy(a), newShow(a), newCache(a), newVersion(a))
 	return root
 }
@@ -69,27 +67,9 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if err := checkFormat(format(a.format)); err != nil {
 		return err
 	}
-	if !slices.Contains([]string{"auto", "plain", "none"}, a.color) {
-		return usageError{fmt.Errorf("--progress: found %q, expected auto, plain or none", a.color)}
+	if !slices.Contains([]string{"auto", "plain", "none"}, a.progress) {
+		return usageError{fmt.Errorf("--progress: found %q, expected auto, plain or none", a.progress)}
 	}
-	level := slog.LevelWarn
-	switch {
-	case a.verbose >= 2:
-		level = slog.LevelDebug
-	case a.verbose == 1:
-		level = slog.LevelInfo
-	case a.quiet:
-		level = slog.LevelError
-	}
-	a.log = slog.New(slog.NewTextHandler(a.std.err, &slog.HandlerOptions{
-		Level: level,
-		ReplaceAttr: func(_ []string, at slog.Attr) slog.Attr {
-			if at.Key == slog.TimeKey {
-				return slog.Attr{}
-			}
-			return at
-		},
-	}))
 	return nil
 }
 
