@@ -3,6 +3,7 @@ package assemble
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -48,6 +49,9 @@ func resolve(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o 
 
 // request is the part of a configuration that is resolved.
 func request(cfg *config.Config) (packages.Request, error) {
+	if cfg.Contents.BaseImage != nil {
+		return packages.Request{}, errors.New("contents.baseimage: not supported")
+	}
 	r := packages.Request{
 		BuildRepositories: cfg.Contents.BuildRepositories,
 		Repositories:      cfg.Contents.Repositories,

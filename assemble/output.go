@@ -4,8 +4,6 @@ import (
 	"context"
 	"os"
 
-	"chainguard.dev/apko/pkg/build/types"
-
 	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/assemble/layer"
 )
@@ -41,7 +39,7 @@ func (b *builder) image(j *job, settings image.Settings) error {
 	}
 	var err error
 	j.image, err = image.New(image.Input{
-		Layers: j.written, Comments: comments, Arch: types.ParseArchitecture(j.arch.APK), Settings: settings,
+		Layers: j.written, Comments: comments, Arch: j.arch.OCI(), Settings: settings,
 		Created: j.created, Author: b.options.Author, Unsafe: b.result.Unsafe,
 	})
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"chainguard.dev/apko/pkg/build/types"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/cairn-dev/cairn/assemble/sbom"
@@ -56,7 +55,7 @@ func (b *builder) graph(j *job) (*sbom.Graph, error) {
 
 func (b *builder) described(j *job, digest v1.Hash) sbom.Image {
 	return sbom.Image{
-		Name: b.name(), Tags: b.options.Tags, Digest: digest, Arch: types.ParseArchitecture(j.arch.APK),
+		Name: b.name(), Tags: b.options.Tags, Digest: digest, Arch: j.arch.OCI(),
 		Layers: j.written, Created: j.created, Annotations: b.cfg.ImageAnnotations(), Unsafe: b.result.Unsafe,
 	}
 }
