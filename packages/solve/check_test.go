@@ -281,6 +281,11 @@ func checkRandom(t *testing.T, seed int64) (solved bool) {
 	if err := c.check(set, false); err != nil {
 		t.Fatalf("%v\nin %s\n%s", err, ids(set), show())
 	}
+	for _, choice := range sol.Choices {
+		if chain := sol.Why(choice.Package.Name)[0]; chain.Links[0].Reason.Kind != Requested {
+			t.Fatalf("no chain of reasons from the request to %s: %v\n%s", choice.Package.ID(), chain, show())
+		}
+	}
 	if err := c.checkComplete(set); err != nil && !strings.Contains(strings.Join(texts, "\n"), "@") {
 		t.Fatalf("%v\nin %s\n%s", err, ids(set), show())
 	}

@@ -136,7 +136,7 @@ func (s *candidateSet) add(c *candidate) {
 
 // askers adds the packages, not in now, that depend on n so that p satisfies it.
 func (s *search) askers(to *candidateSet, n *name, p provider) {
-	for _, user := range n.users {
+	for _, user := range n.sortedUsers() {
 		for _, q := range user.providers {
 			if s.sat.isTrue(q.pkg.id) {
 				continue

@@ -45,7 +45,7 @@ func (g *greedy) want(n *name) {
 }
 
 func (g *greedy) recheckUsers(n *name) {
-	for _, user := range n.users {
+	for _, user := range n.sortedUsers() {
 		g.names[user.id].checkDepends = true
 		g.enqueue(user)
 	}
@@ -167,7 +167,7 @@ func (g *greedy) narrow(n *name) {
 	if len(options) > 0 {
 		g.requireCommon(n, options)
 	}
-	s.usersDecided = g.allDecided(n.users)
+	s.usersDecided = g.allDecided(n.sortedUsers())
 }
 
 func (g *greedy) allDecided(names []*name) bool {

@@ -1,5 +1,7 @@
 package solve
 
+import "github.com/cairn-dev/cairn/packages/apk"
+
 // arrangement puts chosen packages into apk-tools' installation order: depth
 // first from the request, dependencies in the order the package lists them
 // before the package, and the packages whose install_if it completes right
@@ -46,7 +48,11 @@ func (a *arrangement) depend(by *candidate, d demand) {
 	if !d.providedBy(p) && !by.conflictsWithItself(d, p) && a.broken == nil {
 		a.broken = &d
 	}
-	a.place(d.name, p.pkg)
+	// A name that something placed provides needs nobody else, unless a checksum
+	// says who it has to be.
+	if !a.passed[d.name] || d.atom.Op == apk.OpChecksum {
+		a.place(d.name, p.pkg)
+	}
 }
 
 // place puts c, which provides n, after all it depends on.

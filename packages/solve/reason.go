@@ -1,6 +1,9 @@
 package solve
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // solution turns an arrangement into choices with their reasons.
 func (u *universe) solution(a *arrangement) *Solution {
@@ -16,66 +19,82 @@ func (u *universe) solution(a *arrangement) *Solution {
 // the request. An install_if package is one step further than the furthest of
 // the packages that complete its conditions.
 func (u *universe) reasons(a *arrangement) map[*candidate]Reason {
-	reasons := make(map[*candidate]Reason, len(a.order))
-	var level []*candidate
-	reach := func(to *[]*candidate, d demand, r Reason) {
-		c := a.choice.pick(d).pkg
-		if d.atom.Conflict || c == nil {
-			return
-		}
-		if _, ok := reasons[c]; !ok {
-			reasons[c] = r
-			*to = append(*to, c)
-		}
-	}
+	r := reasoner{in: newProvision(a.order), reasons: make(map[*candidate]Reason, len(a.order))}
 	for _, d := range u.world {
-		reach(&level, d, Reason{Kind: Requested, Dependency: d.atom.String()})
+		r.reach(d, Reason{Kind: Requested, Dependency: d.atom.String()})
 	}
-	for len(level) > 0 {
-		var next []*candidate
+	for len(r.next) > 0 {
+		level := r.next
+		r.next = nil
 		for _, c := range level {
 			for _, d := range c.depends {
-				reach(&next, d, Reason{Kind: Depended, By: []string{c.pkg.Name}, Dependency: d.atom.String()})
+				r.reach(d, Reason{Kind: Depended, By: []string{c.pkg.Name}, Dependency: d.atom.String()})
 			}
 		}
-		a.reachTriggered(reasons, &next)
-		level = next
+		r.reachTriggered(a.order)
 	}
-	return reasons
+	return r.reasons
 }
 
-// reachTriggered adds the packages whose install_if conditions all have a
-// reason by now.
-func (a *arrangement) reachTriggered(reasons map[*candidate]Reason, next *[]*candidate) {
-	for _, c := range a.order {
-		if _, ok := reasons[c]; ok || len(c.installIf) == 0 {
+type reasoner struct {
+	in      *provision
+	reasons map[*candidate]Reason
+	next    []*candidate // reached in the current step
+}
+
+func (r *reasoner) reach(d demand, why Reason) {
+	for _, p := range r.in.of[d.name] {
+		if d.atom.Conflict || !d.matches(p) {
 			continue
 		}
-		r := Reason{Kind: InstallIf}
-		for _, d := range c.installIf {
-			by := a.choice.pick(d).pkg
-			if by == nil {
-				continue
-			}
-			if _, ok := reasons[by]; !ok || slices.Contains(*next, by) {
-				r.By = nil
-				break
-			}
-			if !slices.Contains(r.By, by.pkg.Name) {
-				r.By = append(r.By, by.pkg.Name)
-			}
-			r.Dependency = joinAtom(r.Dependency, d.atom.String())
-		}
-		if len(r.By) > 0 {
-			reasons[c] = r
-			*next = append(*next, c)
+		if _, ok := r.reasons[p.pkg]; !ok {
+			r.reasons[p.pkg] = why
+			r.next = append(r.next, p.pkg)
 		}
 	}
 }
 
-func joinAtom(list, atom string) string {
-	if list == "" {
-		return atom
+// reachTriggered reaches the packages whose install_if conditions are completed
+// by packages that were reached in earlier steps.
+func (r *reasoner) reachTriggered(order []*candidate) {
+	for _, c := range order {
+		if _, ok := r.reasons[c]; ok || len(c.installIf) == 0 {
+			continue
+		}
+		if why, ok := r.triggers(c); ok {
+			r.reasons[c] = why
+			r.next = append(r.next, c)
+		}
 	}
-	return list + " " + atom
+}
+
+func (r *reasoner) triggers(c *candidate) (why Reason, ok bool) {
+	why.Kind = InstallIf
+	var atoms []string
+	for _, d := range c.installIf {
+		if d.atom.Conflict {
+			continue
+		}
+		by := r.reached(d)
+		if by == nil {
+			return why, false
+		}
+		if !slices.Contains(why.By, by.pkg.Name) {
+			why.By = append(why.By, by.pkg.Name)
+		}
+		atoms = append(atoms, d.atom.String())
+	}
+	why.Dependency = strings.Join(atoms, " ")
+	return why, len(why.By) > 0
+}
+
+// reached returns a package that satisfies d and has a reason from an earlier
+// step.
+func (r *reasoner) reached(d demand) *candidate {
+	for _, p := range r.in.of[d.name] {
+		if _, ok := r.reasons[p.pkg]; ok && d.matches(p) && !slices.Contains(r.next, p.pkg) {
+			return p.pkg
+		}
+	}
+	return nil
 }

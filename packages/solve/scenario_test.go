@@ -184,6 +184,10 @@ request: "x" cannot be installed:
 			repos:  []string{"a 1 p:x k:1\nb 1 p:x k:3\nc 1 p:x k:2"},
 			world:  "x", want: "b-1",
 		}, {
+			guards: "a virtual name brings in nobody when something installed provides it",
+			repos:  []string{"app 1 D:l53,lua\nl53 1 p:lua\nl54 1 p:lua k:2"},
+			world:  "app", want: "l53-1 app-1",
+		}, {
 			guards: "a version constraint is not met by a virtual provide",
 			repos:  []string{"a 1 p:x k:1"},
 			world:  "x>0",

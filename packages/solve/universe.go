@@ -33,6 +33,7 @@ type slabs struct {
 	candidates []candidate
 	demands    []demand
 	provides   []provided
+	providers  []provider
 }
 
 // take cuts n values off the block at *slab.
@@ -47,15 +48,16 @@ func take[T any](slab *[]T, n int) []T {
 
 // name is something that can be depended on.
 type name struct {
-	text      string
-	id        int
-	rank      int // the order in which discovery of names ended; -1: not discovered
-	loaded    bool
-	providers []provider // in repository and index order
-	barred    []provider // may not be used at all: candidate.bar says why
-	hashKey   uint64     // see hashOrder
-	triggers  []*name    // names that packages provide whose install_if mentions this one
-	users     []*name    // found names a provider of which depends on this one
+	text        string
+	id          int
+	rank        int // the order in which discovery of names ended; -1: not discovered
+	loaded      bool
+	providers   []provider // in repository and index order
+	barred      []provider // may not be used at all: candidate.bar says why
+	hashKey     uint64     // see hashOrder
+	triggers    []*name    // names that packages provide whose install_if mentions this one
+	users       []*name    // see sortedUsers
+	usersSorted bool
 }
 
 // provider is one way to satisfy a name. An empty version is a virtual provide.
@@ -129,7 +131,7 @@ func discover(req *Request) (*universe, error) {
 	u := &universe{
 		request: req,
 		tags:    []string{""},
-		names:   map[string]*name{},
+		names:   make(map[string]*name, min(2048, countPackages(req))),
 		asked:   map[*name]bool{},
 		places:  make([][]*candidate, len(req.Repositories)),
 		bySum:   map[apk.SHA1]*candidate{},
@@ -152,9 +154,15 @@ func discover(req *Request) (*universe, error) {
 	for _, c := range u.candidates {
 		u.load(c.name) // its other versions, which exclude each other
 	}
-	u.linkUsers()
 	u.linkTriggers()
 	return u, nil
+}
+
+func countPackages(req *Request) (n int) {
+	for _, r := range req.Repositories {
+		n += r.Index.Len()
+	}
+	return n
 }
 
 func (u *universe) setWorld() error {
@@ -208,7 +216,11 @@ func (u *universe) load(n *name) {
 	}
 	n.loaded = true
 	for repo, r := range u.request.Repositories {
-		for _, pos := range r.Index.Providers(n.text) {
+		list := r.Index.Providers(n.text)
+		if n.providers == nil && len(list) > 0 {
+			n.providers = take(&u.slabs.providers, len(list))[:0]
+		}
+		for _, pos := range list {
 			if c := u.candidate(repo, pos); c.addedTo != n {
 				c.addedTo = n
 				n.addProvider(c)
@@ -294,6 +306,7 @@ func (u *universe) find(n *name) {
 	for _, p := range n.providers {
 		p.pkg.found = true
 		for _, d := range p.pkg.depends {
+			d.name.addUser(n)
 			u.find(d.name)
 		}
 	}
@@ -342,21 +355,22 @@ func (n *name) addTrigger(u *universe, t *name) {
 	}
 }
 
-// linkUsers fills name.users of the names that were found.
-func (u *universe) linkUsers() {
-	byHash := slices.Clone(u.found)
-	slices.SortFunc(byHash, hashOrder)
-	last := make([]*name, len(u.all)) // the user that was added last
-	for _, n := range byHash {
-		for _, p := range n.providers {
-			for _, d := range p.pkg.depends {
-				if last[d.name.id] != n {
-					last[d.name.id] = n
-					d.name.users = append(d.name.users, n)
-				}
-			}
-		}
+func (n *name) addUser(user *name) {
+	if k := len(n.users); k == 0 || n.users[k-1] != user {
+		n.users = append(n.users, user)
+		n.usersSorted = false
 	}
+}
+
+// sortedUsers returns the names that were found and a provider of which depends
+// on n.
+func (n *name) sortedUsers() []*name {
+	if !n.usersSorted {
+		slices.SortFunc(n.users, hashOrder)
+		n.users = slices.Compact(n.users)
+		n.usersSorted = true
+	}
+	return n.users
 }
 
 // linkTriggers restricts name.triggers to names that were found.
