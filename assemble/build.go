@@ -31,7 +31,7 @@ func (o *Options) Check() error {
 		}
 		problems = append(problems, err)
 	}
-	if o.Compat != "" && o.Compat != "apko" {
+	if o.Compat != "" && o.Compat != compatApko {
 		problems = append(problems, fmt.Errorf("compat %q: expected apko", o.Compat))
 	}
 	return errors.Join(problems...)
@@ -95,6 +95,7 @@ type job struct {
 	weights  map[string]float64
 	previous [][]string // sticky segments
 	created  time.Time
+	asked    time.Time // the creation time that was asked for
 	compat   string
 
 	receipts []*store.Receipt
@@ -123,7 +124,7 @@ func (b *builder) fetch(ctx context.Context) error {
 	b.result.Unsafe = b.unsafe()
 	for _, arch := range b.cfg.Architectures() {
 		j := &job{ws: b.ws, cfg: b.cfg, lock: b.lock, arch: arch, weights: b.options.Weights,
-			previous: b.lock.Segments(arch.APK), created: b.options.Created, compat: b.options.Compat}
+			previous: b.lock.Segments(arch.APK), created: b.options.Created, asked: b.options.Created, compat: b.options.Compat}
 		if err := j.fetch(ctx); err != nil {
 			return err
 		}
@@ -212,7 +213,7 @@ func (j *job) plan(ctx context.Context) error {
 		return fmt.Errorf("%s: %w", j.arch, err)
 	}
 	strategy, budget := j.cfg.Layers()
-	o := layer.Options{Strategy: layer.Strategy(strategy), Budget: budget, Weights: j.weights, Compat: j.compat != ""}
+	o := layer.Options{Strategy: layer.Strategy(strategy), Budget: budget, Weights: j.weights, Compat: j.apkoLayers()}
 	if j.previous != nil {
 		o.Previous = &layer.Assignment{Segments: j.previous}
 	}
@@ -228,8 +229,12 @@ func (j *job) treeInput(ctx context.Context) (rootfs.Input, error) {
 	if err != nil {
 		return rootfs.Input{}, err
 	}
+	created := j.created
+	if j.compat == compatApko {
+		created = j.asked // apko's files know nothing of the packages' age
+	}
 	in := rootfs.Input{
-		Config: j.cfg, Arch: j.arch.APK, World: world, Created: j.created,
+		Config: j.cfg, Arch: j.arch.APK, World: world, Created: created,
 		Compat: j.compat,
 		ReadFile: func(ctx context.Context, pkg, member int) ([]byte, error) {
 			return j.ws.Store().ReadFile(ctx, j.receipts[pkg], member)

@@ -24,7 +24,9 @@ func (b *builder) images(context.Context) error {
 			b.result.Created = j.created
 		}
 	}
-	b.result.Index, err = image.NewIndex(all, image.IndexInput{Settings: settings, Created: b.result.Created, Unsafe: b.result.Unsafe})
+	b.result.Index, err = image.NewIndex(all, image.IndexInput{
+		Settings: settings, Created: b.result.Created, Unsafe: b.result.Unsafe, ArtifactTypes: b.options.Compat == compatApko,
+	})
 	if err != nil {
 		return err
 	}
@@ -37,12 +39,16 @@ func (b *builder) image(j *job, settings image.Settings) error {
 	for i := range j.written {
 		comments[i] = j.layers.Comment(i)
 	}
-	var err error
-	j.image, err = image.New(image.Input{
+	settings.User = j.tree.User
+	in := image.Input{
 		Layers: j.written, Comments: comments, Arch: j.arch.OCI(), Settings: settings,
 		Created: j.created, Author: b.options.Author, Unsafe: b.result.Unsafe,
-	})
-	if err != nil {
+	}
+	if j.compat == compatApko {
+		asApko(&in)
+	}
+	var err error
+	if j.image, err = image.New(in); err != nil {
 		return err
 	}
 	r := ImageResult{Arch: j.arch.String(), Packages: len(j.receipts), Files: len(j.tree.Entries), Layers: j.written, Kinds: map[string]int{}}

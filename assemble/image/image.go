@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,6 +49,8 @@ type Input struct {
 	Author  string
 	// CreatedBy names the tool in each line of history; "cairn" when empty.
 	CreatedBy string
+	// HistoryAuthor is the author in each line of history; Author when empty.
+	HistoryAuthor string
 	// Unsafe names the unsafe choices the caller was told to make.
 	Unsafe []string
 	// Base is an image whose layers come below; nil for none. Its settings
@@ -158,15 +161,12 @@ type retyped struct {
 func (r *retyped) MediaType() (ocitypes.MediaType, error) { return r.mediaType, nil }
 
 func (m *maker) addLayers() {
-	by := m.CreatedBy
-	if by == "" {
-		by = "cairn"
-	}
+	by, author := cmp.Or(m.CreatedBy, "cairn"), cmp.Or(m.HistoryAuthor, m.Author)
 	for i := range m.Layers {
 		l := &fileLayer{m.Layers[i]}
 		m.layers = append(m.layers, l)
 		m.config.RootFS.DiffIDs = append(m.config.RootFS.DiffIDs, l.Layer.DiffID)
-		h := v1.History{Author: m.Author, Created: m.created, CreatedBy: by}
+		h := v1.History{Author: author, Created: m.created, CreatedBy: by}
 		if m.Comments != nil {
 			h.Comment = m.Comments[i]
 		}

@@ -17,6 +17,10 @@ type IndexInput struct {
 	Settings Settings // annotations and VCS URL are used
 	Created  time.Time
 	Unsafe   []string
+	// ArtifactTypes gives each descriptor the media type of the image's
+	// configuration as artifactType. OCI has no use for it in images; apko's
+	// indexes have it.
+	ArtifactTypes bool
 }
 
 // Index is an image index over the architectures of one image. It implements
@@ -53,12 +57,16 @@ func NewIndex(images []*Image, in IndexInput) (*Index, error) {
 			return nil, fmt.Errorf("image index: two images for %s", platformName(&img.platform))
 		}
 		p := img.platform
-		m.Manifests = append(m.Manifests, v1.Descriptor{
+		d := v1.Descriptor{
 			MediaType: types.OCIManifestSchema1,
 			Size:      int64(len(img.manifest)),
 			Digest:    img.hash,
 			Platform:  &p,
-		})
+		}
+		if in.ArtifactTypes {
+			d.ArtifactType = string(types.OCIConfigJSON)
+		}
+		m.Manifests = append(m.Manifests, d)
 	}
 	var err error
 	x.raw, x.hash, err = encode(&m)
