@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand"
 	"reflect"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -348,5 +349,50 @@ func TestApkoDefect_RollbackIsDetected(t *testing.T) {
 	var r *RollbackError
 	if !errors.As(err, &r) || r.Recorded-r.Newest != 1 {
 		t.Errorf("%+v", r)
+	}
+}
+
+func TestNumberChecks(t *testing.T) {
+	numbers := func(ns ...uint32) u32s { return append32(nil, ns) }
+	for _, c := range []struct {
+		u          u32s
+		limit      uint32
+		below, asc bool
+	}{
+		{nil, 0, true, true}, {nil, 5, true, false},
+		{numbers(0), 0, false, true}, {numbers(0), 1, true, false}, {numbers(0, 0, 0), 0, false, true},
+		{numbers(0, 1, 2), 3, true, false}, {numbers(0, 1, 2), 2, false, true}, {numbers(0, 2, 1, 3), 3, false, false},
+		{numbers(0, 3, 1, 2), 3, false, false}, {numbers(0, 1, 3, 2), 3, false, false}, {numbers(1, 2), 2, false, false},
+		{numbers(0, 0, 7, 7), 7, false, true}, {numbers(5, 4, 3, 2, 1), 6, true, false},
+	} {
+		if got := below(c.u, c.limit); got != c.below {
+			t.Errorf("below %v, %d: %v", c.u, c.limit, got)
+		}
+		if got := ascending(c.u, c.limit); got != c.asc {
+			t.Errorf("ascending %v to %d: %v", c.u, c.limit, got)
+		}
+	}
+}
+
+// The seal is a function of the bytes, not of how many processors hash them.
+func TestSealOfManyChunks(t *testing.T) {
+	body := randomBytes(3*sealChunk + 17)
+	want := seal([]byte("s"), body)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	if !bytes.Equal(seal([]byte("s"), body), want) {
+		t.Error("another seal with one processor")
+	}
+	for _, i := range []int{0, sealChunk - 1, sealChunk, 2 * sealChunk, len(body) - 1} {
+		other := bytes.Clone(body)
+		other[i] ^= 1
+		if bytes.Equal(seal([]byte("s"), other), want) {
+			t.Errorf("byte %d does not count", i)
+		}
+	}
+	swapped := append(append(bytes.Clone(body[sealChunk:2*sealChunk]), body[:sealChunk]...), body[2*sealChunk:]...)
+	for _, other := range [][]byte{body[:len(body)-1], body[:3*sealChunk], append(bytes.Clone(body), 0), swapped} {
+		if bytes.Equal(seal([]byte("s"), other), want) {
+			t.Errorf("%d bytes have the same seal", len(other))
+		}
 	}
 }
