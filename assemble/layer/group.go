@@ -74,39 +74,60 @@ func rates(weights map[string]float64) func(origin string) float64 {
 	}
 }
 
+// packCost is what it costs to pack a byte, in updates: a packed package shares
+// its layer with no other image and is compressed anew once. At 8, the image of
+// 200 packages that the benchmark builds packs 16 of 441 MB (170 MB without),
+// and an update pulls 0.593 % of it on average (0.561 % without).
+const packCost = 8
+
 // divide puts units into at most k segments (positions in units), such that
 // the expected number of bytes pulled per update is small. With room for all,
 // every unit is alone.
 //
 // Two candidates are computed, both optimal among divisions into contiguous
-// runs: of the installation order, and of the order by expected transfer. The
-// second usually wins, because one run takes all the small units; ties go to
-// the first, whose segments hold what belongs together.
+// runs: of the installation order, and of the order by expected transfer, there
+// with the cost of packing. The second usually wins, because its runs take all
+// the small units; ties go to the first, whose segments hold what belongs
+// together.
 func divide(units []unit, k int) [][]int {
 	n := len(units)
 	install := make([]int, n)
+	rate := 0.0
 	for i := range install {
 		install[i] = i
+		rate += units[i].rate / float64(n)
 	}
 	if n <= k {
 		return runs(install, upTo(n))
 	}
-	heavy := slices.Clone(install)
-	slices.SortFunc(heavy, func(a, b int) int {
+	light := slices.Clone(install)
+	slices.SortFunc(light, func(a, b int) int {
 		x, y := &units[a], &units[b]
-		return cmp.Or(cmp.Compare(y.size*y.rate, x.size*x.rate), cmp.Compare(y.size, x.size), cmp.Compare(x.name, y.name))
+		return cmp.Or(cmp.Compare(x.size*x.rate, y.size*y.rate), cmp.Compare(x.size, y.size), cmp.Compare(y.name, x.name))
 	})
-	cutsA, costA := contiguous(units, install, k)
-	cutsB, costB := contiguous(units, heavy, k)
-	segments := runs(install, cutsA)
-	if costB < costA {
-		segments = runs(heavy, cutsB)
+	byInstall, byTransfer := newDivision(units, install, k), newDivision(units, light, k)
+	segments := runs(install, byInstall.ends(k, n))
+	cost := byInstall.best[k][n] + packCost*rate*packedSize(units, segments)
+	if other, otherCost := byTransfer.withSingles(packCost * rate); otherCost < cost {
+		segments = other
 	}
 	for _, s := range segments {
 		slices.Sort(s)
 	}
 	slices.SortFunc(segments, func(a, b []int) int { return cmp.Compare(a[0], b[0]) })
 	return segments
+}
+
+// packedSize is the size of the units that share a segment, in bytes.
+func packedSize(units []unit, segments [][]int) (size float64) {
+	for _, s := range segments {
+		if len(s) > 1 {
+			for _, u := range s {
+				size += units[u].size
+			}
+		}
+	}
+	return size
 }
 
 // upTo returns 1…n.
@@ -129,38 +150,71 @@ func runs(order, ends []int) [][]int {
 	return out
 }
 
-// contiguous divides an order into at most k runs with the least total cost
-// and returns where each ends, and that cost.
+// division holds the best divisions of every prefix of an order into any number
+// of runs up to k.
 //
 // The cost of a run is a product of two sums over it, which satisfies the
 // quadrangle inequality; so the best last cut does not move left as the prefix
 // grows and each round needs n log n instead of n² evaluations.
-func contiguous(units []unit, order []int, k int) (ends []int, total float64) {
+type division struct {
+	units  []unit
+	order  []int
+	prefix []cost
+	best   [][]float64 // by number of runs at most, then by length of the prefix
+	cuts   [][]int     // where the last run starts
+}
+
+func newDivision(units []unit, order []int, k int) *division {
 	n := len(order)
-	prefix := make([]cost, n+1)
+	d := &division{units: units, order: order, prefix: make([]cost, n+1)}
 	for i, u := range order {
-		prefix[i+1] = prefix[i].add(&units[u])
+		d.prefix[i+1] = d.prefix[i].add(&units[u])
 	}
-	run := func(i, j int) float64 {
-		return cost{prefix[j].size - prefix[i].size, prefix[j].rate - prefix[i].rate}.bytes()
+	first := make([]float64, n+1)
+	for j := range first {
+		first[j] = d.run(0, j)
 	}
-	best := make([]float64, n+1) // of the prefix of this length in the current number of runs
-	for j := range best {
-		best[j] = run(0, j)
-	}
-	cuts := [][]int{make([]int, n+1)}
-	for range k - 1 {
+	d.best, d.cuts = [][]float64{nil, first}, [][]int{nil, make([]int, n+1)}
+	for r := 2; r <= k; r++ {
 		next, cut := make([]float64, n+1), make([]int, n+1)
-		improve(best, next, cut, run, 1, n, 0, n-1)
-		best, cuts = next, append(cuts, cut)
+		improve(d.best[r-1], next, cut, d.run, 1, n, 0, n-1)
+		d.best, d.cuts = append(d.best, next), append(d.cuts, cut)
 	}
-	ends = make([]int, 0, k)
-	for r, j := len(cuts)-1, n; j > 0; r-- {
-		ends = append(ends, j)
-		j = cuts[r][j]
+	return d
+}
+
+func (d *division) run(i, j int) float64 {
+	return cost{d.prefix[j].size - d.prefix[i].size, d.prefix[j].rate - d.prefix[i].rate}.bytes()
+}
+
+// ends returns where each of at most r runs over the first n of the order ends.
+func (d *division) ends(r, n int) []int {
+	var out []int
+	for j := n; j > 0; r-- {
+		out = append(out, j)
+		j = d.cuts[r][j]
 	}
-	slices.Reverse(ends)
-	return ends, best[n]
+	slices.Reverse(out)
+	return out
+}
+
+// withSingles divides the order, lightest first, where the heaviest units are
+// alone and only the rest is in runs and costs extra by its size. It returns the
+// segments and their cost.
+func (d *division) withSingles(extra float64) ([][]int, float64) {
+	n, k := len(d.order), len(d.best)-1
+	singles, least, alone := 0, d.best[k][n]+extra*d.prefix[n].size, 0.0
+	for m := 1; m < k; m++ {
+		alone += d.run(n-m, n-m+1)
+		if c := alone + d.best[k-m][n-m] + extra*d.prefix[n-m].size; c < least {
+			singles, least = m, c
+		}
+	}
+	segments := runs(d.order, d.ends(k-singles, n-singles))
+	for _, u := range d.order[n-singles:] {
+		segments = append(segments, []int{u})
+	}
+	return segments, least
 }
 
 // improve fills next[lo:hi+1] with the cost of one run more, the last of which
