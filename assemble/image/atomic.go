@@ -40,6 +40,11 @@ func createAtomic(path string, mode fs.FileMode) (*atomicFile, error) {
 	if f := openNameless(filepath.Dir(path)); f != nil {
 		return &atomicFile{File: f, path: path, mode: mode}, nil
 	}
+	return createNamed(path, mode)
+}
+
+// createNamed is createAtomic where files without a name cannot be had.
+func createNamed(path string, mode fs.FileMode) (*atomicFile, error) {
 	f, err := os.CreateTemp(filepath.Dir(path), tempPrefix+"*")
 	if err != nil {
 		return nil, err

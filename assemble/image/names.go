@@ -3,7 +3,6 @@ package image
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -93,11 +92,10 @@ func memberTags(tags []Ref, m *member, several bool) ([]Ref, error) {
 	if !several {
 		return tags, nil
 	}
-	p, err := m.platformOf()
+	suffix, err := m.suffix()
 	if err != nil {
 		return nil, err
 	}
-	suffix := strings.ReplaceAll(strings.TrimPrefix(platformName(p), p.OS+"/"), "/", "_")
 	var out []Ref
 	for _, t := range tags {
 		r := t.WithSuffix(suffix)
@@ -107,6 +105,24 @@ func memberTags(tags []Ref, m *member, several bool) ([]Ref, error) {
 		out = append(out, r)
 	}
 	return out, nil
+}
+
+// suffix tells the images of an index apart: by architecture and variant, or
+// by digest where the index says neither.
+func (m *member) suffix() (string, error) {
+	p, err := m.platformOf()
+	if err != nil {
+		return "", err
+	}
+	if p.Architecture == "" {
+		d, err := m.image.Digest()
+		return d.Hex[:12], err
+	}
+	s := p.Architecture
+	if p.Variant != "" {
+		s += "_" + p.Variant
+	}
+	return s, nil
 }
 
 func (n *names) addDocker(m *member, refs []Ref) error {
@@ -151,7 +167,7 @@ func (n *names) nameMember(m *member, refs []Ref) error {
 }
 
 // platformOf returns the platform that an index or else the image's own
-// configuration gives.
+// configuration gives, an empty one when neither gives any.
 func (m *member) platformOf() (*v1.Platform, error) {
 	if m.platform != nil {
 		return m.platform, nil
@@ -160,7 +176,10 @@ func (m *member) platformOf() (*v1.Platform, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.Platform(), nil
+	if p := c.Platform(); p != nil {
+		return p, nil
+	}
+	return &v1.Platform{}, nil
 }
 
 // blobName is the place of a blob in a layout.

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -44,7 +45,6 @@ type OpenedImage struct {
 // blobStore gives the files of a layout by their slashed names.
 type blobStore interface {
 	open(name string) (io.ReadCloser, error) // fs.ErrNotExist when there is none
-	path(name string) string                 // the local file, or empty
 	Close() error
 }
 
@@ -198,20 +198,19 @@ func addImage(out []OpenedImage, m *member, names []string) ([]OpenedImage, erro
 		}
 	}
 	p, err := m.platformOf()
-	if err != nil || p == nil {
-		p = &v1.Platform{}
+	if err != nil {
+		return nil, err
 	}
-	return append(out, OpenedImage{Image: m.image, Digest: digest, Platform: *p, Names: append([]string(nil), names...)}), err
+	return append(out, OpenedImage{Image: m.image, Digest: digest, Platform: *p, Names: slices.Clone(names)}), nil
 }
 
 // dirStore is a layout directory.
 type dirStore string
 
-func (d dirStore) path(name string) string { return filepath.Join(string(d), name) }
-func (d dirStore) Close() error            { return nil }
+func (d dirStore) Close() error { return nil }
 
 func (d dirStore) open(name string) (io.ReadCloser, error) {
-	f, err := os.Open(d.path(name))
+	f, err := os.Open(filepath.Join(string(d), name))
 	if err != nil {
 		return nil, err
 	}

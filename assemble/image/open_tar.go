@@ -76,8 +76,7 @@ func (s *tarStore) open(name string) (io.ReadCloser, error) {
 	return io.NopCloser(io.NewSectionReader(s.file, at.offset, at.size)), nil
 }
 
-func (s *tarStore) path(string) string { return "" }
-func (s *tarStore) Close() error       { return s.file.Close() }
+func (s *tarStore) Close() error { return s.file.Close() }
 
 // loadDocker reads an archive that has no index.json: what `docker save` wrote
 // before version 25, or apko.

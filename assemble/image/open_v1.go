@@ -62,7 +62,6 @@ type openedLayer struct {
 func (l *openedLayer) Digest() (v1.Hash, error)            { return l.desc.Digest, nil }
 func (l *openedLayer) Size() (int64, error)                { return l.desc.Size, nil }
 func (l *openedLayer) MediaType() (types.MediaType, error) { return l.desc.MediaType, nil }
-func (l *openedLayer) localPath() string                   { return l.image.store.path(blobName(l.desc.Digest)) }
 
 func (l *openedLayer) Compressed() (io.ReadCloser, error) {
 	return openBlob(l.image.store, &l.desc)

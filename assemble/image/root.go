@@ -162,7 +162,8 @@ func (c *content) addBytes(digest v1.Hash, b []byte) {
 	}})
 }
 
-// hasLocalPath is implemented by layers whose blob is a local file.
+// hasLocalPath is implemented by layers whose blob is a local file of ours.
+// Layers of opened images have none: their blobs are checked by being read.
 type hasLocalPath interface{ localPath() string }
 
 func (c *content) addLayer(l v1.Layer) error {
