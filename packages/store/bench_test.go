@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -99,32 +100,50 @@ func mixedFiles(seed uint64) (files []apktest.File) {
 }
 
 // BenchmarkIngest ingests everything into an empty store. "ratio" is its CPU
-// time to that of the reference pass, which is at most 1.3: SHA-256 of the
+// time to that of the reference pass, which is to be at most 1.3: SHA-256 of the
 // compressed bytes, inflating with klauspost/compress, SHA-256 of the inflated.
+// Both are the best of all rounds, which take turns, as other load on the
+// machine makes single measurements useless.
 func BenchmarkIngest(b *testing.B) {
 	list, inflated := benchPackages(b)
-	reference := referencePass(b, list)
 	b.SetBytes(inflated)
 	b.ResetTimer()
-	start := cpuTime(b)
+	var best, reference time.Duration
 	for b.Loop() {
+		b.StopTimer()
+		reference = least(reference, referencePass(b, list))
 		dir := filepath.Join(b.TempDir(), "store")
-		st, err := Open(dir, Options{})
-		if err != nil {
-			b.Fatal(err)
-		}
-		for _, p := range list {
-			if _, err := st.Ingest(b.Context(), bytes.NewReader(p.raw), p.expect); err != nil {
-				b.Fatal(err)
-			}
-		}
-		if err := st.Close(); err != nil {
+		runtime.GC()
+		b.StartTimer()
+		start := cpuTime(b)
+		ingestAll(b, dir, list)
+		best = least(best, cpuTime(b)-start)
+	}
+	b.ReportMetric(float64(best)/float64(reference), "ratio")
+	b.ReportMetric(best.Seconds(), "cpu-s/op")
+	b.ReportMetric(reference.Seconds(), "reference-cpu-s/op")
+}
+
+func least(a, b time.Duration) time.Duration {
+	if a == 0 {
+		return b
+	}
+	return min(a, b)
+}
+
+func ingestAll(b *testing.B, dir string, list []made) {
+	st, err := Open(dir, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, p := range list {
+		if _, err := st.Ingest(b.Context(), bytes.NewReader(p.raw), p.expect); err != nil {
 			b.Fatal(err)
 		}
 	}
-	used := (cpuTime(b) - start) / time.Duration(b.N)
-	b.ReportMetric(float64(used)/float64(reference), "ratio")
-	b.ReportMetric(used.Seconds(), "cpu-s/op")
+	if err := st.Close(); err != nil {
+		b.Fatal(err)
+	}
 }
 
 func referencePass(b *testing.B, list []made) time.Duration {

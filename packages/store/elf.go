@@ -12,7 +12,7 @@ import (
 // elfWindow is how much of an ELF file's beginning is kept while it streams by,
 // in bytes: enough for the program headers and, in all but very large or
 // rewritten files, the dynamic string table.
-const elfWindow = 4 << 20
+const elfWindow = 8 << 20
 
 // maxDynamic is the limit of a dynamic section, in bytes.
 const maxDynamic = 1 << 20
@@ -50,6 +50,11 @@ func (c *elfCapture) write(b []byte) {
 	c.pos += int64(len(b))
 	if !c.active {
 		return
+	}
+	if int64(cap(c.window)) < min(c.size, elfWindow) {
+		grown := make([]byte, len(c.window), min(c.size, elfWindow))
+		copy(grown, c.window)
+		c.window = grown
 	}
 	if room := elfWindow - len(c.window); room > 0 {
 		c.window = append(c.window, b[:min(room, len(b))]...)

@@ -23,8 +23,9 @@ type PruneOptions struct {
 
 // PruneReport says what was removed, or would be, and what stays.
 type PruneReport struct {
-	Removed Usage // things: a package's data with its receipts, an object, a garbage file
-	Kept    Usage
+	// Things: a package's data with its receipts, an object, a garbage file.
+	Removed Usage `json:"removed"`
+	Kept    Usage `json:"kept"`
 }
 
 // Prune removes what was not used for the longest time. It needs the store for

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 
 	"github.com/cairn-dev/cairn/packages/apk"
@@ -217,8 +218,19 @@ func (s *Store) receiptName(r *Receipt) (string, error) {
 
 // mark makes an empty file when it is not there.
 func (s *Store) mark(name string) error {
-	if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
-		return nil
+	for range 2 {
+		f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o444)
+		switch {
+		case err == nil:
+			return storageError("write "+name, errors.Join(f.Chmod(0o444), f.Close()))
+		case errors.Is(err, fs.ErrExist):
+			return nil
+		case !errors.Is(err, fs.ErrNotExist):
+			return storageError("write "+name, err)
+		}
+		if err := makeDir(filepath.Dir(name)); err != nil {
+			return storageError("write "+name, err)
+		}
 	}
-	return s.writeFile(name, nil)
+	return storageError("write "+name, fs.ErrNotExist)
 }

@@ -166,8 +166,8 @@ func (v *inventory) sorted() []*item {
 
 // Usage is a number of things and their size in bytes.
 type Usage struct {
-	Count int
-	Bytes int64
+	Count int   `json:"count"`
+	Bytes int64 `json:"bytes"`
 }
 
 func (u *Usage) add(bytes int64) {
@@ -177,15 +177,15 @@ func (u *Usage) add(bytes int64) {
 
 // Info says what a store holds.
 type Info struct {
-	Dir      string
-	Receipts Usage // receipts with their references
-	Data     Usage // data sections of packages
-	Objects  map[string]Usage
+	Dir      string           `json:"dir"`
+	Receipts Usage            `json:"receipts"` // with their marks
+	Data     Usage            `json:"data"`     // data sections of packages
+	Objects  map[string]Usage `json:"objects"`  // by kind
 	// Garbage is what nothing refers to; Prune removes it.
-	Garbage Usage
+	Garbage Usage `json:"garbage"`
 	// Temporary is what running processes are writing.
-	Temporary Usage
-	Total     int64 // bytes of all of these
+	Temporary Usage `json:"temporary"`
+	Total     int64 `json:"total"` // bytes of all of these
 }
 
 // Info counts what the store holds.

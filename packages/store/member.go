@@ -3,7 +3,6 @@ package store
 import (
 	"crypto/sha1"
 	"math"
-	"path"
 	"strings"
 
 	"github.com/cairn-dev/cairn/packages/apk"
@@ -190,7 +189,6 @@ func (s *scanner) beginFile(e *apk.Entry) error {
 	s.end = MemberEnd(e)
 	s.sum.Reset()
 	s.want1 = e.SHA1
-	s.hash1 = s.want1.IsZero() || !s.limits.skipSHA1
 	s.sum1.Reset()
 	s.keeping = ContentWanted(e.Path, e.Size) && s.kept+e.Size <= maxContents
 	if s.keeping {
@@ -209,9 +207,7 @@ func (s *scanner) beginFile(e *apk.Entry) error {
 // content takes a part of the current file's bytes.
 func (s *scanner) content(b []byte) {
 	s.sum.Write(b)
-	if s.hash1 {
-		s.sum1.Write(b)
-	}
+	s.sum1.Write(b)
 	if s.keeping {
 		s.keep = append(s.keep, b...)
 	}
@@ -222,11 +218,9 @@ func (s *scanner) content(b []byte) {
 func (s *scanner) fileDone() error {
 	e := &s.entries[s.current]
 	s.sum.Sum(e.SHA256[:0])
-	if s.hash1 {
-		s.sum1.Sum(e.SHA1[:0])
-		if !s.want1.IsZero() && e.SHA1 != s.want1 {
-			return &MismatchError{Package: s.id, What: "sha1 of " + path.Clean(e.Path), Found: e.SHA1.Hex(), Wanted: s.want1.Hex()}
-		}
+	s.sum1.Sum(e.SHA1[:0])
+	if !s.want1.IsZero() && e.SHA1 != s.want1 {
+		return &MismatchError{Package: s.id, What: "sha1 of " + e.Path, Found: e.SHA1.Hex(), Wanted: s.want1.Hex()}
 	}
 	if s.keeping {
 		if s.contents == nil {

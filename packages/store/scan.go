@@ -38,7 +38,6 @@ type scanner struct {
 	sum     hash.Hash
 	sum1    hash.Hash
 	want1   apk.SHA1 // declared checksum of the current file
-	hash1   bool     // compute the SHA-1 of the current file
 	keep    []byte   // content wanted, nil otherwise
 	keeping bool
 	kept    int64

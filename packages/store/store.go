@@ -33,8 +33,6 @@ type Limits struct {
 	Entries  int64 // members of the data section, 1,000,000
 	Metadata int64 // bytes of names, links and extended attributes, 256 MiB
 	Control  apk.Limits
-
-	skipSHA1 bool // trust declared file checksums: the data hash covers them
 }
 
 func (l Limits) withDefaults() Limits {
