@@ -16,12 +16,34 @@ type unit struct {
 
 // cost of a segment is the expected number of bytes pulled for it: each update
 // of a unit in it transfers the whole.
-type cost struct{ size, rate float64 }
+type cost struct {
+	size, rate float64
+	units      int
+}
 
-func (c cost) add(u *unit) cost     { return cost{c.size + u.size, c.rate + u.rate} }
-func (c cost) without(u *unit) cost { return cost{c.size - u.size, c.rate - u.rate} }
-func (c cost) plus(d cost) cost     { return cost{c.size + d.size, c.rate + d.rate} }
+func (c cost) add(u *unit) cost     { return cost{c.size + u.size, c.rate + u.rate, c.units + 1} }
+func (c cost) without(u *unit) cost { return cost{c.size - u.size, c.rate - u.rate, c.units - 1} }
+func (c cost) plus(d cost) cost     { return cost{c.size + d.size, c.rate + d.rate, c.units + d.units} }
+func (c cost) minus(d cost) cost    { return cost{c.size - d.size, c.rate - d.rate, c.units - d.units} }
 func (c cost) bytes() float64       { return c.size * c.rate }
+
+// packed is bytes with what packing costs: extra for each byte of a segment
+// that holds more than one unit.
+func (c cost) packed(extra float64) float64 {
+	if c.units > 1 {
+		return c.bytes() + extra*c.size
+	}
+	return c.bytes()
+}
+
+// packingRate is the extra of [cost.packed] for these units.
+func packingRate(units []unit) float64 {
+	rate := 0.0
+	for i := range units {
+		rate += units[i].rate / float64(len(units))
+	}
+	return packCost * rate
+}
 
 // units divides the packages that have content into what is kept together.
 func (t *target) units(o Options) []unit {
@@ -92,10 +114,8 @@ const packCost = 8
 func divide(units []unit, k int) [][]int {
 	n := len(units)
 	install := make([]int, n)
-	rate := 0.0
 	for i := range install {
 		install[i] = i
-		rate += units[i].rate / float64(n)
 	}
 	if n <= k {
 		return runs(install, upTo(n))
@@ -107,8 +127,9 @@ func divide(units []unit, k int) [][]int {
 	})
 	byInstall, byTransfer := newDivision(units, install, k), newDivision(units, light, k)
 	segments := runs(install, byInstall.ends(k, n))
-	cost := byInstall.best[k][n] + packCost*rate*packedSize(units, segments)
-	if other, otherCost := byTransfer.withSingles(packCost * rate); otherCost < cost {
+	extra := packingRate(units)
+	cost := byInstall.best[k][n] + extra*packedSize(units, segments)
+	if other, otherCost := byTransfer.withSingles(extra); otherCost < cost {
 		segments = other
 	}
 	for _, s := range segments {
@@ -184,7 +205,7 @@ func newDivision(units []unit, order []int, k int) *division {
 }
 
 func (d *division) run(i, j int) float64 {
-	return cost{d.prefix[j].size - d.prefix[i].size, d.prefix[j].rate - d.prefix[i].rate}.bytes()
+	return d.prefix[j].minus(d.prefix[i]).bytes()
 }
 
 // ends returns where each of at most r runs over the first n of the order ends.

@@ -17,14 +17,7 @@ type segmentation struct {
 	units    []unit
 	segments [][]int
 	costs    []cost
-}
-
-func (s *segmentation) total() float64 {
-	sum := 0.0
-	for _, c := range s.costs {
-		sum += c.bytes()
-	}
-	return sum
+	extra    float64 // see cost.packed
 }
 
 func (s *segmentation) append(members ...int) {
@@ -57,7 +50,7 @@ func (s *segmentation) join(segment, u int) {
 //   - then single units move as long as a move saves more than moveThreshold
 //     of the expected transfer.
 func stick(units []unit, names func(pkg int) string, prev *Assignment, k int) [][]int {
-	s := &segmentation{units: units}
+	s := &segmentation{units: units, extra: packingRate(units)}
 	fresh := s.survivors(names, prev)
 	slices.SortFunc(fresh, func(a, b int) int {
 		x, y := &units[a], &units[b]
@@ -164,32 +157,51 @@ func (s *segmentation) merge(i, j int) {
 	s.remove(j)
 }
 
+// saving is what a move saves of the expected transfer, and of that with what
+// packing costs.
+type saving struct{ bytes, packed float64 }
+
+func (s *segmentation) of(c cost) saving { return saving{c.bytes(), c.packed(s.extra)} }
+
+func (v saving) plus(w saving) saving  { return saving{v.bytes + w.bytes, v.packed + w.packed} }
+func (v saving) minus(w saving) saving { return saving{v.bytes - w.bytes, v.packed - w.packed} }
+
 // improve makes the one move that saves most, if that is worth it: a unit gets
 // a layer of its own (two other segments are merged when there is no room), or
-// goes to another segment.
+// goes to another segment. It must be worth it in both measures: a fresh
+// division is best in the second, and nothing may move in it at once.
 func (s *segmentation) improve(k int) bool {
-	total := s.total()
-	bestGain, apply := moveThreshold*total, func() {}
+	total := saving{}
+	for _, c := range s.costs {
+		total = total.plus(s.of(c))
+	}
+	bestGain, apply := moveThreshold*total.bytes, func() {}
 	found := false
-	consider := func(gain float64, do func()) {
-		if gain > bestGain {
-			bestGain, apply, found = gain, do, true
+	consider := func(gain saving, do func()) {
+		if gain.bytes > bestGain && gain.packed > moveThreshold*total.packed {
+			bestGain, apply, found = gain.bytes, do, true
 		}
 	}
 	for i := range s.segments {
 		if len(s.segments[i]) < 2 {
 			continue
 		}
-		mergeA, mergeB, growth := -1, -1, 0.0
+		mergeA, mergeB, growth := -1, -1, saving{}
 		if len(s.segments) >= k {
-			mergeA, mergeB, growth = s.cheapestMerge(i)
+			if mergeA, mergeB, _ = s.cheapestMerge(i); mergeA < 0 {
+				growth = saving{math.Inf(1), math.Inf(1)}
+			} else {
+				a, b := s.costs[mergeA], s.costs[mergeB]
+				growth = s.of(a.plus(b)).minus(s.of(a)).minus(s.of(b))
+			}
 		}
 		for at, u := range s.segments[i] {
-			rest := s.costs[i].without(&s.units[u])
-			saved := s.costs[i].bytes() - rest.bytes()
-			consider(saved-cost{}.add(&s.units[u]).bytes()-growth, func() { s.extract(i, at, mergeA, mergeB) })
-			if home, grows := s.cheapestHome(u, i); home >= 0 {
-				consider(saved-grows, func() { s.move(i, at, home) })
+			unit := cost{}.add(&s.units[u])
+			saved := s.of(s.costs[i]).minus(s.of(s.costs[i].without(&s.units[u])))
+			consider(saved.minus(s.of(unit)).minus(growth), func() { s.extract(i, at, mergeA, mergeB) })
+			if home, _ := s.cheapestHome(u, i); home >= 0 {
+				grows := s.of(s.costs[home].add(&s.units[u])).minus(s.of(s.costs[home]))
+				consider(saved.minus(grows), func() { s.move(i, at, home) })
 			}
 		}
 	}
