@@ -52,7 +52,7 @@ func (w *Workspace) obtain(ctx context.Context, arch, id string, want store.Expe
 	w.mu.Lock()
 	receipt := w.receipts[want.Checksum]
 	w.mu.Unlock()
-	if receipt != nil {
+	if receipt != nil && is(receipt, want) {
 		return receipt, nil
 	}
 	receipt, err := w.store.Find(want)
@@ -68,6 +68,15 @@ func (w *Workspace) obtain(ctx context.Context, arch, id string, want store.Expe
 	w.mu.Unlock()
 	w.tell(Event{Kind: PackageReady, Arch: arch, Subject: id, Bytes: receipt.FileSize, Reused: reused})
 	return receipt, nil
+}
+
+// is tells whether a receipt, which was verified when it was made or read, is
+// of the package that is wanted now.
+func is(r *store.Receipt, want store.Expect) bool {
+	return r.Package.Name == want.Name && r.Package.Version == want.Version &&
+		(want.Size == 0 || r.FileSize == want.Size) &&
+		(want.FileSHA256.IsZero() || r.FileSHA256 == want.FileSHA256) &&
+		(want.ReceiptSHA256.IsZero() || r.Digest() == want.ReceiptSHA256)
 }
 
 func (w *Workspace) ingest(ctx context.Context, want store.Expect, open func(context.Context) (io.ReadCloser, error)) (*store.Receipt, error) {
@@ -161,6 +170,7 @@ func (w *Workspace) openLocked(ctx context.Context, p *lock.Package, size int64,
 	for _, r := range repositories {
 		if src, err := repository.ParseSource(r, p.Architecture); err == nil && src.Redacted() == url {
 			url = src.URL
+			break
 		}
 	}
 	src, err := repository.ParseSource(url, p.Architecture)
@@ -172,9 +182,15 @@ func (w *Workspace) openLocked(ctx context.Context, p *lock.Package, size int64,
 }
 
 // RepositoryOf is the URL of the repository that a locked package is from; ok is
-// false when its URL does not have the form of a package in a repository.
+// false when its URL does not have the form of a package in a repository. Like
+// the lock it holds no secrets: of a query only "?…" is left.
 func RepositoryOf(p *lock.Package) (url string, ok bool) {
-	return strings.CutSuffix(p.URL, "/"+p.Architecture+"/"+p.Name+"-"+p.Version+".apk")
+	file, query, found := strings.Cut(p.URL, "?")
+	if found {
+		query = "?" + query
+	}
+	url, ok = strings.CutSuffix(file, "/"+p.Architecture+"/"+p.Name+"-"+p.Version+".apk")
+	return url + query, ok
 }
 
 // Keys reads keys as [Request.Keyring] names them, sorted by name.

@@ -66,6 +66,9 @@ type resolved struct {
 // trusted, [solve.UnsatisfiableError] and [solve.MissingError] when there is no
 // solution, the store's errors for packages that are not what the index says.
 func (w *Workspace) Resolve(ctx context.Context, r Request) (*lock.Lock, error) {
+	if err := r.checkUpdate(); err != nil {
+		return nil, err
+	}
 	arches, err := w.loadAll(ctx, r)
 	if err != nil {
 		return nil, err
@@ -90,6 +93,24 @@ func (w *Workspace) Resolve(ctx context.Context, r Request) (*lock.Lock, error) 
 		l.Contents.Packages = append(l.Contents.Packages, pkgs...)
 	}
 	return l, nil
+}
+
+// checkUpdate refuses names to renew that the lock does not have: they would be
+// passed over in silence.
+func (r *Request) checkUpdate() error {
+	if r.Previous == nil || r.UpdateAll {
+		return nil
+	}
+	locked := map[string]bool{}
+	for i := range r.Previous.Contents.Packages {
+		locked[r.Previous.Contents.Packages[i].Name] = true
+	}
+	for _, name := range r.Update {
+		if !locked[name] {
+			return fmt.Errorf("update: package %q: not in the lock", name)
+		}
+	}
+	return nil
 }
 
 // UnsafeUnsignedIndex is how a lock and an image record that an index was
