@@ -85,8 +85,10 @@ type Result struct {
 	Outputs []string      `json:"outputs"`
 	SBOMs   []string      `json:"sboms"`
 	Unsafe  []string      `json:"unsafe,omitempty"`
-	Created time.Time     `json:"created"`
-	Stages  []Stage       `json:"stages"`
+	// Warnings are what is allowed and rarely meant, each once.
+	Warnings []string  `json:"warnings,omitempty"`
+	Created  time.Time `json:"created"`
+	Stages   []Stage   `json:"stages"`
 }
 
 // ImageResult is the image of one architecture.

@@ -48,7 +48,7 @@ func Build(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o Op
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
-	b := &builder{ws: ws, cfg: cfg, options: o, result: &Result{}}
+	b := &builder{ws: ws, cfg: cfg, options: o, result: &Result{Outputs: []string{}, SBOMs: []string{}}}
 	for _, stage := range []struct {
 		name string
 		run  func(context.Context) error
@@ -148,32 +148,46 @@ func (b *builder) unsafe() []string {
 
 func (b *builder) plan(ctx context.Context) error {
 	for _, j := range b.jobs {
-		if err := j.plan(ctx); err != nil {
+		if err := j.healing(func() error { return j.plan(ctx) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// write makes the layers. What turns out to be damaged in the store was removed
-// from it by then: it is fetched again, once.
+// write makes the layers.
 func (b *builder) write(ctx context.Context) error {
 	for _, j := range b.jobs {
-		var err error
-		j.written, err = j.layers.Write(ctx, b.ws.Store())
-		if errors.Is(err, store.ErrCorrupt) {
-			b.ws.Forget()
-			j.receipts = nil
-			if err := j.plan(ctx); err != nil {
-				return err
+		err := j.healing(func() (err error) {
+			if j.receipts == nil {
+				if err := j.plan(ctx); err != nil {
+					return err
+				}
 			}
 			j.written, err = j.layers.Write(ctx, b.ws.Store())
-		}
+			return err
+		})
 		if err != nil {
 			return fmt.Errorf("%s: %w", j.arch, err)
 		}
 	}
 	return nil
+}
+
+// healing runs a step again as long as it finds something damaged in the store:
+// what was damaged is gone by then, and is fetched anew. It gives up when the
+// same thing is damaged twice, as it is in a store that cannot be written to.
+func (j *job) healing(step func() error) error {
+	seen := map[string]bool{}
+	for {
+		err := step()
+		if !errors.Is(err, store.ErrCorrupt) || seen[err.Error()] {
+			return err
+		}
+		seen[err.Error()] = true
+		j.ws.Forget()
+		j.receipts = nil
+	}
 }
 
 func (j *job) fetch(ctx context.Context) error {

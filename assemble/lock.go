@@ -29,7 +29,7 @@ func Lock(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o Loc
 		if o.Previous != nil && o.Previous.Cairn != nil && o.Previous.Cairn.Request.Layering == l.Cairn.Request.Layering {
 			j.previous = o.Previous.Segments(arch.APK)
 		}
-		if err := j.plan(ctx); err != nil {
+		if err := j.healing(func() error { return j.plan(ctx) }); err != nil {
 			return nil, err
 		}
 		l.Cairn.Layers = append(l.Cairn.Layers, lock.Layers{Architecture: arch.APK, Segments: j.layers.Assignment().Segments})

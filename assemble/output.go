@@ -3,6 +3,7 @@ package assemble
 import (
 	"context"
 	"os"
+	"slices"
 
 	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/assemble/layer"
@@ -64,6 +65,11 @@ func (b *builder) image(j *job, settings image.Settings) error {
 		}
 	}
 	b.result.Images = append(b.result.Images, r)
+	for _, w := range j.tree.Warnings {
+		if !slices.Contains(b.result.Warnings, w) {
+			b.result.Warnings = append(b.result.Warnings, w)
+		}
+	}
 	return nil
 }
 
