@@ -110,6 +110,14 @@ func TestApkoDefect_PackagesWithoutEmbeddedSBOMAreListed(t *testing.T) {
 			t.Fatal(err)
 		}
 		doc, bom := checkSPDX(t, spdxOf(t, g)), checkCycloneDX(t, cdxOf(t, g))
+		short := in
+		short.OmitFiles = true
+		gs, err := New(short)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkSPDX(t, spdxOf(t, gs))
+		checkCycloneDX(t, cdxOf(t, gs))
 		var spdx, cdx, purls []string
 		for _, p := range doc.Packages {
 			if strings.HasPrefix(string(p.PackageSPDXIdentifier), "Package-") {
