@@ -161,4 +161,3 @@ func TestCheckWritable(t *testing.T) {
 		t.Error("/proc can be written to")
 	}
 }
-
