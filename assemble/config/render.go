@@ -1,5 +1,7 @@
 package config
 
+//lint:file-ignore SA1019 apko deprecates include, cairn keeps it
+
 import (
 	"bytes"
 	"encoding/json"

@@ -11,10 +11,10 @@ import (
 	"strings"
 	"time"
 
-	"chainguard.dev/apko/pkg/build/types"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	ocitypes "github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/cairn-dev/cairn/assemble/config"
 	"github.com/cairn-dev/cairn/assemble/layer"
 )
 
@@ -41,7 +41,7 @@ type Input struct {
 	// Comments holds a line of history per layer ("musl-1.2.4-r2"); nil or as
 	// long as Layers.
 	Comments []string
-	Arch     types.Architecture
+	Arch     config.Architecture
 	Settings Settings
 	// Created is the time in the configuration, the history and the created
 	// annotation, cut to seconds.

@@ -3,9 +3,9 @@ package sbom
 import (
 	"time"
 
-	"chainguard.dev/apko/pkg/build/types"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/cairn-dev/cairn/assemble/config"
 	"github.com/cairn-dev/cairn/assemble/layer"
 	"github.com/cairn-dev/cairn/assemble/rootfs"
 	"github.com/cairn-dev/cairn/packages/apk"
@@ -38,7 +38,7 @@ type Image struct {
 	Name        string
 	Tags        []string
 	Digest      v1.Hash // of the manifest
-	Arch        types.Architecture
+	Arch        config.Architecture
 	Layers      []layer.Layer
 	Created     time.Time
 	Annotations map[string]string

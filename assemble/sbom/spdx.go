@@ -102,7 +102,7 @@ func (c *Component) spdx() spdxPackage {
 		p.Originator = c.Originator.String()
 	}
 	for _, s := range c.Checksums {
-		p.Checksums = append(p.Checksums, spdxChecksum{s.Algorithm, s.Value})
+		p.Checksums = append(p.Checksums, spdxChecksum(s))
 	}
 	if c.PURL != "" {
 		p.References = append(p.References, spdxReference{"PACKAGE-MANAGER", "purl", c.PURL})
