@@ -174,14 +174,14 @@ func (b *builder) write(ctx context.Context) error {
 	return nil
 }
 
-// healing runs a step again as long as it finds something damaged in the store:
-// what was damaged is gone by then, and is fetched anew. It gives up when the
-// same thing is damaged twice, as it is in a store that cannot be written to.
+// healing runs a step again as long as it finds something damaged or missing in
+// the store: what was damaged is gone by then, and is fetched anew. It gives up
+// when it meets the same thing twice, as in a store that cannot be written to.
 func (j *job) healing(step func() error) error {
 	seen := map[string]bool{}
 	for {
 		err := step()
-		if !errors.Is(err, store.ErrCorrupt) || seen[err.Error()] {
+		if !errors.Is(err, store.ErrNotFound) || seen[err.Error()] {
 			return err
 		}
 		seen[err.Error()] = true

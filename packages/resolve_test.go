@@ -427,4 +427,3 @@ func TestResolveStopsWithTheContext(t *testing.T) {
 		}
 	}
 }
-

@@ -1,0 +1,127 @@
+package assemble
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+
+	"github.com/cairn-dev/cairn/assemble/config"
+	"github.com/cairn-dev/cairn/packages/lock"
+)
+
+// apkoTestdata copies apko's own test data to a directory and makes that the
+// working directory, as apko's tests have it.
+func apkoTestdata(t *testing.T) {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "chainguard.dev/apko").Output()
+	if err != nil {
+		t.Skipf("apko's module is not there: %v", err)
+	}
+	dir := filepath.Join(strings.TrimSpace(string(out)), "internal", "cli", "testdata")
+	if _, err := os.Stat(filepath.Join(dir, "golden", "index.json")); err != nil {
+		t.Skipf("apko's test data is not there: %v", err)
+	}
+	to := t.TempDir()
+	if err := os.CopyFS(filepath.Join(to, "testdata"), os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(to)
+}
+
+// TestCompatApkoGolden: the image index that apko's own golden test expects,
+// byte for byte, with and without the lock that apko wrote.
+func TestCompatApkoGolden(t *testing.T) {
+	f := newFixture(t)
+	apkoTestdata(t)
+	gold, err := layout.ImageIndexFromPath("testdata/golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := gold.RawManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load("testdata/apko.yaml", config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = cfg.Apply(config.Overrides{Annotations: map[string]string{
+		"org.opencontainers.image.vendor": "Vendor", "org.opencontainers.image.title": "Title",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := lock.ReadFile("testdata/apko.lock.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	locked := f.build(cfg, Options{Compat: "apko", Lock: theirs})
+	r := f.build(cfg, Options{Compat: "apko", Tags: []string{"golden:latest"}})
+	if locked.Digest != r.Digest {
+		t.Errorf("from apko's lock: %s, resolved: %s", locked.Digest, r.Digest)
+	}
+	got, err := r.Index.RawManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != string(want) {
+		t.Errorf("index\n%s\nexpected\n%s", got, want)
+	}
+	manifest, err := gold.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, img := range r.Index.Images() {
+		theirs, err := gold.Image(manifest.Manifests[i].Digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, _ := img.RawConfigFile()
+		b, _ := theirs.RawConfigFile()
+		if string(a) != string(b) {
+			t.Errorf("configuration\n%s\nexpected\n%s", a, b)
+		}
+	}
+}
+
+// With layering the layers are cairn's; the rest is apko's.
+func TestCompatApkoWithLayering(t *testing.T) {
+	f := newFixture(t)
+	r := f.build(f.config("layering: {strategy: origin, budget: 10}\n"), Options{Compat: "apko"})
+	if r.Images[0].Kinds["top"] != 1 || len(r.Images[0].Layers) < 2 {
+		t.Errorf("layers: %v", r.Images[0].Kinds)
+	}
+	cfg, err := r.Index.Images()[0].ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range cfg.History {
+		if h.Author != "apko" || h.CreatedBy != "apko" || h.Comment != "" {
+			t.Errorf("history: %+v", h)
+		}
+	}
+	single := f.build(f.config(""), Options{Compat: "apko"})
+	if len(single.Images[0].Layers) != 1 {
+		t.Errorf("layers: %v", single.Images[0].Kinds)
+	}
+	rc, err := single.Images[0].open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(rc); err != nil || len(b) < 2 || b[0] != 0x1f || b[1] != 0x8b {
+		t.Errorf("no gzip: %v", err)
+	}
+}
+
+func (r ImageResult) open() (io.ReadCloser, error) {
+	l := r.Layers[0]
+	if l.Path == "" {
+		return io.NopCloser(strings.NewReader(string(l.Blob))), nil
+	}
+	return os.Open(l.Path)
+}
