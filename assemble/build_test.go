@@ -343,9 +343,13 @@ func TestBuildStopsWithTheContext(t *testing.T) {
 func TestBaseImageIsRefused(t *testing.T) {
 	f := newFixture(t)
 	cfg := f.load("on-base.yaml", "contents: {packages: [app], baseimage: {image: a, apkindex: b}}\narchs: [x86_64]\n")
-	f.fail(cfg, Options{}, "contents.baseimage: not supported")
+	f.fail(cfg, Options{}, "on-base.yaml:1:40: contents.baseimage: not supported: cairn builds images from packages only",
+		"name the packages of the base image in contents.packages")
 	if _, err := Lock(t.Context(), f.ws, cfg, LockOptions{}); err == nil {
 		t.Error("locked")
+	}
+	if _, err := Plan(t.Context(), f.ws, cfg, Options{}); err == nil {
+		t.Error("planned")
 	}
 }
 

@@ -3,7 +3,6 @@ package assemble
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -49,8 +48,8 @@ func resolve(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o 
 
 // request is the part of a configuration that is resolved.
 func request(cfg *config.Config) (packages.Request, error) {
-	if cfg.Contents.BaseImage != nil {
-		return packages.Request{}, errors.New("contents.baseimage: not supported")
+	if err := cfg.Unsupported(); err != nil {
+		return packages.Request{}, err
 	}
 	r := packages.Request{
 		BuildRepositories: cfg.Contents.BuildRepositories,
