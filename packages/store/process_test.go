@@ -235,6 +235,9 @@ func childMemory(dir string) error {
 
 // A large package takes little memory, even with a large ELF file in it.
 func TestMemory(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector takes memory of its own")
+	}
 	dir := t.TempDir()
 	body := make([]byte, 40<<20)
 	rnd := rand.New(rand.NewPCG(1, 2))

@@ -85,7 +85,9 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("store %s: %w", dir, err)
 	}
 	o.Limits = o.Limits.withDefaults()
-	s := &Store{dir: dir, opts: o, opened: time.Now(), flights: map[apk.SHA1]*flight{}, buffers: newBuffers()}
+	// File times may lag a little behind the clock.
+	opened := time.Now().Add(-time.Second)
+	s := &Store{dir: dir, opts: o, opened: opened, flights: map[apk.SHA1]*flight{}, buffers: newBuffers()}
 	if err := s.prepare(); err != nil {
 		return nil, err
 	}

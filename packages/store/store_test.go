@@ -399,4 +399,3 @@ func TestWaitingForAFlightEndsWithTheContext(t *testing.T) {
 	close(release)
 	wg.Wait()
 }
-
