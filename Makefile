@@ -34,6 +34,14 @@ bench: $(BIN)
 	$(GO) build -o bin/cairn-bench ./cmd/cairn-bench
 	bin/cairn-bench -cairn $(BIN) $(BENCH_FLAGS)
 
+# Images in a real container engine and other tools, as root; RUN=Flask runs
+# some. See cmd/cairn/e2e_docker_test.go.
+.PHONY: e2e e2e-docker
+e2e: e2e-docker
+
+e2e-docker:
+	cmd/cairn/e2e/dockerd.sh $(GO) test -tags e2e -count 1 -v -timeout 20m -run 'TestE2E$(RUN)' ./cmd/cairn
+
 generate:
 	$(GO) generate ./...
 

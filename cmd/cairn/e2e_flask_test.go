@@ -1,0 +1,228 @@
+//go:build e2e
+
+package main
+
+import (
+	"bufio"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cairn-dev/cairn/packages/apk"
+	"github.com/cairn-dev/cairn/packages/apk/apktest"
+	"github.com/cairn-dev/cairn/packages/repository"
+)
+
+var flaskPackages = []string{"python3-flask", "python3", "ca-certificates", "tzdata", "base-files"}
+
+// debianRepository makes an APK repository of Debian packages and what they
+// depend on, and returns it with its key. The packages are downloaded once.
+func debianRepository(t *testing.T, packages []string) (dir, key string) {
+	t.Helper()
+	for _, tool := range []string{"apt-get", "dpkg-deb", "python3"} {
+		needTool(t, tool)
+	}
+	script := filepath.Join(filepath.Dir(apktest.Data(t, ".")), "tools", "deb2apk.py")
+	if _, err := os.Stat(script); err != nil {
+		t.Skipf("no converter: %v", err)
+	}
+	dir = os.Getenv("CAIRN_E2E_CACHE")
+	if dir == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			t.Skipf("set CAIRN_E2E_CACHE: %v", err)
+		}
+		dir = filepath.Join(cache, "cairn-e2e")
+	}
+	dir = absolute(t, dir)
+	k := apktest.NewKey("debian.rsa.pub")
+	made := filepath.Join(dir, "made-of")
+	of := fileSum(t, script) + " " + strings.Join(packages, " ")
+	if was, err := os.ReadFile(made); err != nil || string(was) != of {
+		// The downloads stay; what is made of them is made anew.
+		if err := errors.Join(os.RemoveAll(made), os.RemoveAll(filepath.Join(dir, "x86_64"))); err != nil {
+			t.Fatal(err)
+		}
+		t.Log(strings.TrimSpace(mustRun(t, "python3", append([]string{absolute(t, script), dir}, packages...)...)))
+		indexDebian(t, filepath.Join(dir, "x86_64"), k)
+		if err := os.WriteFile(made, []byte(of), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	key = filepath.Join(t.TempDir(), k.Name)
+	if err := os.WriteFile(key, k.PublicPEM(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir, key
+}
+
+func indexDebian(t *testing.T, dir string, key *apktest.Key) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.apk"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s: no packages, %v", dir, err)
+	}
+	var entries []*apk.Package
+	for _, name := range files {
+		p, err := debianEntry(name)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		entries = append(entries, p)
+	}
+	f, err := os.Create(filepath.Join(dir, "APKINDEX.tar.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = repository.WriteIndex(f, entries, repository.WriteOptions{Keys: []repository.SigningKey{{Name: key.Name, Private: key.Private}}})
+	if cerr := f.Close(); err != nil || cerr != nil {
+		t.Fatal(err, cerr)
+	}
+}
+
+func debianEntry(name string) (*apk.Package, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	head, err := apk.ReadHead(bufio.NewReader(f), apk.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	p := *head.Package
+	p.Checksum, p.Size = head.ControlSHA1, fi.Size()
+	return &p, nil
+}
+
+const flaskApp = `import os, signal, ssl, sys
+from flask import Flask
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # process 1 has no default
+app = Flask(__name__)
+
+@app.route("/")
+def hello():
+    return f"hello from {os.getuid()}:{os.getgid()}, {ssl.OPENSSL_VERSION}"
+
+app.run("127.0.0.1", int(os.environ["PORT"]))
+`
+
+// Debian's Python and Flask, made into APK packages, run from an image without
+// a shell.
+func TestE2EFlask(t *testing.T) {
+	e, w := newEngine(t), newE2E(t)
+	repo, key := debianRepository(t, flaskPackages)
+	config := w.path("flask.yaml")
+	w.write("flask.yaml", contents(repo, []string{key}, flaskPackages)+
+		"entrypoint: {command: /usr/bin/python3}\ncmd: /srv/app.py\n"+
+		"environment: {PYTHONDONTWRITEBYTECODE: '1'}\n"+
+		"accounts: {run-as: '65532', users: [{username: nonroot, uid: 65532}]}\n"+
+		// Debian has it in libc-bin, which nothing depends on.
+		"files:\n  - {path: /etc/ld.so.conf, content: \"include /etc/ld.so.conf.d/*.conf\\n\"}\n  - path: /srv/app.py\n    content: |\n      "+strings.ReplaceAll(strings.TrimSpace(flaskApp), "\n", "\n      ")+"\n")
+	made := w.makes(config, "flask:e2e", "flask.tar", "--output=flask/")
+	e.load(w.path("flask.tar"))
+	got := e.inspect("flask:e2e")
+	t.Logf("in the engine: %d layers, %s", len(got.RootFS.Layers), bytesText(got.Size))
+	if made.Images[0].Packages < 40 || got.Config.User != "65532" || !cmp.Equal(got.Config.Cmd, []string{"/srv/app.py"}) {
+		t.Errorf("%d packages, user %q, cmd %q", made.Images[0].Packages, got.Config.User, got.Config.Cmd)
+	}
+	t.Run("import", func(t *testing.T) { flaskImports(engine{t}) })
+	t.Run("serve", func(t *testing.T) { flaskServes(engine{t}) })
+	t.Run("no shell", func(t *testing.T) { flaskHasNoShell(engine{t}) })
+	t.Run("loader cache", func(t *testing.T) { flaskUsesLoaderCache(engine{t}) })
+	t.Run("ldconfig", func(t *testing.T) { sameAsLdconfig(t, umociUnpack(t, w.path("flask"), "e2e")) })
+}
+
+const flaskChecks = `import ctypes, datetime, hashlib, lzma, os, pwd, readline, sqlite3, sys, zoneinfo
+import flask, ssl
+z = zoneinfo.ZoneInfo('Europe/Zurich')
+assert datetime.datetime(2024, 7, 1, tzinfo=z).utcoffset() == datetime.timedelta(hours=2)
+print(os.getuid(), os.getgid(), pwd.getpwuid(os.getuid()).pw_name)
+print('python', sys.version.split()[0], 'flask', flask.__version__, ssl.OPENSSL_VERSION, 'sqlite', sqlite3.sqlite_version,
+      'authorities', len(ssl.create_default_context().get_ca_certs()))`
+
+func flaskImports(e engine) {
+	out := e.docker("run", "--rm", "--network", "none", "flask:e2e", "-c", flaskChecks)
+	user, versions, _ := strings.Cut(strings.TrimSpace(out), "\n")
+	if user != "65532 65532 nonroot" || !strings.Contains(versions, "OpenSSL 3.") {
+		e.t.Errorf("python says %q", out)
+	}
+	e.t.Log(versions)
+}
+
+func flaskServes(e engine) {
+	container, port := e.start("flask:e2e")
+	if status, body := e.get(container, port, "/"); status != 200 || !strings.HasPrefix(body, "hello from 65532:65532, OpenSSL 3.") {
+		e.t.Errorf("status %d: %s", status, body)
+	}
+	e.stop(container)
+}
+
+// flaskHasNoShell: the closure of the packages has none, and nothing makes one.
+func flaskHasNoShell(e engine) {
+	for _, shell := range []string{"/bin/sh", "sh"} {
+		code, _, stderr := tryRun(e.t, "docker", "run", "--rm", "--network", "none", "--entrypoint", shell, "flask:e2e", "-c", "exit 0")
+		if code != 127 || !strings.Contains(stderr, "no such file or directory") && !strings.Contains(stderr, "executable file not found") {
+			e.t.Errorf("%s: exit code %d: %s", shell, code, stderr)
+		}
+	}
+	shells := regexp.MustCompile(`(^|/)s?bin/(ba|da|a|z|k|c|tc|fi|mk|rba)?sh$|(^|/)(busybox|toybox)$`)
+	for path := range e.export("flask:e2e") {
+		if shells.MatchString(path) {
+			e.t.Errorf("/%s is there", path)
+		}
+	}
+}
+
+// flaskUsesLoaderCache lets glibc's loader tell where it finds libraries.
+func flaskUsesLoaderCache(e engine) {
+	code, _, trace := tryRun(e.t, "docker", "run", "--rm", "--network", "none", "-e", "LD_DEBUG=libs", "flask:e2e", "-c", "import ssl, sqlite3, lzma")
+	if code != 0 {
+		e.t.Fatal(trace)
+	}
+	cached := strings.Count(trace, "search cache=/etc/ld.so.cache")
+	if cached < 8 {
+		e.t.Errorf("only %d libraries were looked up in /etc/ld.so.cache", cached)
+	}
+	if i := strings.Index(trace, "(system search path)"); i >= 0 {
+		e.t.Errorf("a library was not in the cache: %s", trace[max(0, i-400):i])
+	}
+	e.t.Logf("%d libraries found in /etc/ld.so.cache", cached)
+}
+
+// sameAsLdconfig lets the real ldconfig make the cache anew and compares what
+// both hold. Debian's does not look into /lib64, where only the link to the
+// loader is; glibc's own does, and so do we.
+func sameAsLdconfig(t *testing.T, root string) {
+	needTool(t, "ldconfig")
+	list := func(cache string) []string {
+		var out []string
+		for line := range strings.Lines(mustRun(t, "ldconfig", "-p", "-C", cache)) {
+			if strings.Contains(line, " => ") && !strings.Contains(line, " => /lib64/") {
+				out = append(out, strings.TrimSpace(line))
+			}
+		}
+		slices.Sort(out)
+		return out
+	}
+	ours := list(filepath.Join(root, "etc", "ld.so.cache"))
+	if out, err := exec.Command("ldconfig", "-X", "-r", root, "-C", "/etc/check.cache").CombinedOutput(); err != nil {
+		t.Fatalf("ldconfig: %v: %s", err, out)
+	}
+	theirs := list(filepath.Join(root, "etc", "check.cache"))
+	if len(theirs) < 40 || !cmp.Equal(ours, theirs) {
+		t.Errorf("%d libraries, ldconfig has %d: %s", len(ours), len(theirs), cmp.Diff(theirs, ours))
+	}
+	t.Logf("%d libraries, as ldconfig has them", len(ours))
+}
