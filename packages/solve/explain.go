@@ -1,7 +1,6 @@
 package solve
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,7 +10,7 @@ import (
 
 // explain turns facts that exclude each other into an error.
 func (u *universe) explain(against []*fact) error {
-	facts := u.inOrder(minimal(against, len(u.candidates)))
+	facts := u.inOrder(minimal(against))
 	e := &UnsatisfiableError{Arch: u.request.Arch}
 	for _, f := range facts {
 		if f.by == nil && (f.kind == needs || f.kind == excludes) {
@@ -23,62 +22,6 @@ func (u *universe) explain(against []*fact) error {
 	t := teller{u: u, error: e}
 	t.tell(facts)
 	return e
-}
-
-// minimal leaves out facts that are not needed for the contradiction, until
-// each one is. What is left depends on the order of leaving out; the smaller
-// result of two orders is taken.
-func minimal(facts []*fact, variables int) []*fact {
-	forward := reduce(facts, variables)
-	backward := slices.Clone(facts)
-	slices.Reverse(backward)
-	backward = reduce(backward, variables)
-	if len(backward) < len(forward) {
-		slices.Reverse(backward)
-		return backward
-	}
-	return forward
-}
-
-func reduce(facts []*fact, variables int) []*fact {
-	for i := 0; i < len(facts); {
-		without := slices.Concat(facts[:i], facts[i+1:])
-		if core := contradiction(without, variables); core != nil {
-			// Keep the order, drop what the refutation did not use.
-			facts = slices.DeleteFunc(without, func(f *fact) bool { return !slices.Contains(core, f) })
-			i = 0
-			continue
-		}
-		i++
-	}
-	return facts
-}
-
-// contradiction returns the facts among the given that already exclude each
-// other; nil when they do not.
-func contradiction(facts []*fact, variables int) []*fact {
-	s := newSat(variables, 1<<30)
-	var used []lit
-	for _, f := range facts {
-		c := f.clause()
-		used = append(used, c.lits...)
-		if s.attach(c) != nil {
-			s.refuted = c
-			return s.core()
-		}
-	}
-	s.decide = func() (lit, bool) {
-		for _, l := range used {
-			if s.of(l) == 0 {
-				return l, true
-			}
-		}
-		return 0, false
-	}
-	if v, err := s.run(context.Background(), nil); v != refuted || err != nil {
-		return nil
-	}
-	return s.core()
 }
 
 // inOrder sorts facts as the request leads to them: its entries, then for each

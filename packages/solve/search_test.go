@@ -220,13 +220,14 @@ func TestCoreIsMinimal(t *testing.T) {
 	if err != nil || against == nil {
 		t.Fatalf("got %v, expected a contradiction", err)
 	}
-	facts := minimal(against, len(u.candidates))
-	if contradiction(facts, len(u.candidates)) == nil {
+	facts := minimal(against)
+	m := newMinimizer(facts)
+	if m.contradiction(facts) == nil {
 		t.Fatal("the minimal facts do not exclude each other")
 	}
 	for i := range facts {
 		rest := append(append([]*fact{}, facts[:i]...), facts[i+1:]...)
-		if contradiction(rest, len(u.candidates)) != nil {
+		if m.contradiction(rest) != nil {
 			t.Errorf("fact %d of %d is not needed", i, len(facts))
 		}
 	}
