@@ -44,8 +44,10 @@ func (f *fact) clause() *clause {
 	return c
 }
 
+// add adds l unless it was added just before: a package may provide a name
+// twice.
 func (c *clause) add(l lit) {
-	if !slices.Contains(c.lits, l) {
+	if n := len(c.lits); n == 0 || c.lits[n-1] != l {
 		c.lits = append(c.lits, l)
 	}
 }

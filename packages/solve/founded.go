@@ -1,81 +1,32 @@
 package solve
 
+import "slices"
+
 // founded returns the packages that are in and that a chain of reasons connects
 // to the request.
 func (s *search) founded() map[*candidate]bool {
-	in := newProvision(nil)
-	var queue []*candidate
-	reach := func(d demand) {
-		for _, p := range d.name.providers {
-			if s.sat.isTrue(p.pkg.id) && !in.has[p.pkg] && !d.atom.Conflict && d.matches(p) && p.justified(d.name) {
-				in.add(p.pkg)
-				queue = append(queue, p.pkg)
-			}
-		}
-	}
-	for _, d := range s.u.world {
-		reach(d)
-	}
-	for {
-		for len(queue) > 0 {
-			c := queue[0]
-			queue = queue[1:]
-			for _, d := range c.depends {
-				reach(d)
-			}
-		}
-		for _, l := range s.sat.trail {
-			c := s.u.candidates[l.variable()]
-			if !l.isNegated() && !in.has[c] && in.completes(c) {
-				in.add(c)
-				queue = append(queue, c)
-			}
-		}
-		if len(queue) == 0 {
-			return in.has
-		}
-	}
+	return s.u.reach(func(c *candidate) bool { return s.sat.isTrue(c.id) }).in.has
 }
 
-// accept checks what no clause says yet.
-func (s *search) accept() *clause {
-	founded := s.founded()
-	f := s.unfoundedFact(founded)
-	if f == nil && len(s.u.tags) > 1 {
-		f = s.unpinnedFact(founded)
-	}
-	if f == nil {
-		return nil
-	}
-	s.brought = append(s.brought, f)
-	return f.clause()
-}
-
-// unfoundedFact looks for a demand that only packages satisfy that nothing
-// brings in. The fact says of one of them what could.
-func (s *search) unfoundedFact(founded map[*candidate]bool) *fact {
-	var found *fact
-	check := func(d demand) {
-		if found == nil {
+// loose returns a package that satisfies a demand that no founded package
+// satisfies, and that demand.
+func (s *search) loose(founded map[*candidate]bool) (*candidate, demand) {
+	for at := 0; ; at++ {
+		demands, ok := s.demandsAt(at)
+		if !ok {
+			return nil, demand{}
+		}
+		if at > 0 && !founded[s.u.candidates[s.sat.trail[at-1].variable()]] {
+			continue
+		}
+		for _, d := range demands {
 			if c := s.looseProvider(d, founded); c != nil {
-				found = &fact{kind: untaken, by: c, need: d, others: s.bringers(founded)}
+				return c, d
 			}
 		}
 	}
-	for _, d := range s.u.world {
-		check(d)
-	}
-	for _, l := range s.sat.trail {
-		if c := s.u.candidates[l.variable()]; founded[c] && !l.isNegated() {
-			for _, d := range c.depends {
-				check(d)
-			}
-		}
-	}
-	return found
 }
 
-// looseProvider returns a package that satisfies d when no founded one does.
 func (s *search) looseProvider(d demand, founded map[*candidate]bool) (loose *candidate) {
 	if d.atom.Conflict {
 		return nil
@@ -92,29 +43,73 @@ func (s *search) looseProvider(d demand, founded map[*candidate]bool) (loose *ca
 	return loose
 }
 
-// bringers lists the packages, not in now, that would bring in one of those
-// that are in without being founded.
-func (s *search) bringers(founded map[*candidate]bool) []*candidate {
-	found := newProvision(nil)
-	var loose []*candidate
-	for _, l := range s.sat.trail {
-		switch c := s.u.candidates[l.variable()]; {
-		case l.isNegated():
-		case founded[c]:
-			found.add(c)
-		default:
-			loose = append(loose, c)
+// open returns what reaching through packages that are not out gives.
+func (s *search) open() *reach {
+	return s.u.reach(func(c *candidate) bool { return s.sat.value[c.id] >= 0 })
+}
+
+// bringIn returns an open package on a chain of reasons to one that is in
+// without reason, or to one whose repository nothing allows.
+func (s *search) bringIn() *candidate {
+	founded := s.founded()
+	if c, _ := s.loose(founded); c != nil {
+		if r := s.open(); r.in.has[c] {
+			return s.nextOn(r, c, founded)
+		}
+		return nil
+	}
+	return s.decidePinned()
+}
+
+// nextOn returns the first package that is not founded on the chain to c.
+func (s *search) nextOn(r *reach, c *candidate, founded map[*candidate]bool) *candidate {
+	for _, by := range r.via[c] {
+		if !founded[by] {
+			return s.nextOn(r, by, founded)
 		}
 	}
-	out := candidateSet{}
-	for _, c := range loose {
+	return c
+}
+
+// accept checks what no clause says yet.
+func (s *search) accept() *clause {
+	founded := s.founded()
+	if c, d := s.loose(founded); c != nil {
+		return (&fact{kind: untaken, by: c, need: d, others: s.excludedBringers(c)}).clause()
+	}
+	if len(s.u.tags) > 1 {
+		if f := s.unpinnedFact(founded); f != nil {
+			s.pinned = append(s.pinned, f)
+			return f.clause()
+		}
+	}
+	return nil
+}
+
+// excludedBringers lists the packages, all of them out, one of which would be
+// needed for a chain of reasons to c: those that could bring in c, or one of
+// the packages that are not out that could bring in c, and so on.
+func (s *search) excludedBringers(c *candidate) []*candidate {
+	r := s.open()
+	without, out := candidateSet{}, candidateSet{}
+	without.add(c)
+	for i := 0; i < len(without.list); i++ {
+		c := without.list[i]
+		bringers := candidateSet{}
 		for _, v := range c.everything() {
 			p := provider{c, v.version}
 			if p.justified(v.name) {
-				s.askers(&out, v.name, p)
+				s.askers(&bringers, v.name, p)
 			}
 		}
-		s.completers(&out, c, found)
+		s.completers(&bringers, c, r.in)
+		for _, b := range bringers.list {
+			if s.sat.value[b.id] < 0 {
+				out.add(b)
+			} else {
+				without.add(b)
+			}
+		}
 	}
 	return out.list
 }
@@ -134,11 +129,12 @@ func (s *candidateSet) add(c *candidate) {
 	}
 }
 
-// askers adds the packages, not in now, that depend on n so that p satisfies it.
+// askers adds the packages that depend on n so that p satisfies it, if anything
+// can lead to them.
 func (s *search) askers(to *candidateSet, n *name, p provider) {
 	for _, user := range n.sortedUsers() {
 		for _, q := range user.providers {
-			if s.sat.isTrue(q.pkg.id) {
+			if !s.possible.in.has[q.pkg] || to.has[q.pkg] {
 				continue
 			}
 			for _, d := range q.pkg.depends {
@@ -150,20 +146,20 @@ func (s *search) askers(to *candidateSet, n *name, p provider) {
 	}
 }
 
-// completers adds the packages, not in now, that meet a condition of c that
-// found does not meet.
-func (s *search) completers(to *candidateSet, c *candidate, found *provision) {
+// completers adds the packages that meet a condition of c that met does not
+// meet.
+func (s *search) completers(to *candidateSet, c *candidate, met *provision) {
 	for _, d := range c.installIf {
 		if d.atom.Conflict {
 			return
 		}
 	}
 	for _, d := range c.installIf {
-		if found.satisfies(d) {
+		if met.satisfies(d) {
 			continue
 		}
 		for _, p := range d.name.providers {
-			if p.pkg.found && !s.sat.isTrue(p.pkg.id) && d.matches(p) {
+			if s.possible.in.has[p.pkg] && d.matches(p) {
 				to.add(p.pkg)
 			}
 		}
@@ -197,11 +193,28 @@ func (s *search) unpinnedFact(founded map[*candidate]bool) *fact {
 		}
 		for _, d := range c.installIf {
 			for _, p := range d.name.providers {
-				if p.pkg.found && !s.sat.isTrue(p.pkg.id) && d.matches(p) {
+				if s.possible.in.has[p.pkg] && d.matches(p) {
 					out.add(p.pkg)
 				}
 			}
 		}
 	}
-	return &fact{kind: unpinned, by: bad, others: out.list}
+	others := slices.DeleteFunc(out.list, func(c *candidate) bool { return s.sat.isTrue(c.id) })
+	return &fact{kind: unpinned, by: bad, others: others}
+}
+
+// decidePinned returns a package that might hand on the permission that an
+// unpinned fact is about.
+func (s *search) decidePinned() *candidate {
+	for _, f := range s.pinned {
+		if !s.sat.isTrue(f.by.id) || slices.ContainsFunc(f.others, func(c *candidate) bool { return s.sat.isTrue(c.id) }) {
+			continue
+		}
+		for _, c := range f.others {
+			if s.sat.value[c.id] == 0 {
+				return c
+			}
+		}
+	}
+	return nil
 }

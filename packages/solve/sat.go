@@ -19,6 +19,7 @@ type sat struct {
 	trail    []lit       // what is assigned, in order
 	marks    []int       // length of the trail before each decision
 	head     int         // the trail up to here is propagated
+	lowest   int         // how short the trail was since the caller set this
 	seen     []bool      // scratch of learn
 
 	// expand returns the clauses that matter only once v is true. May be nil.
@@ -154,7 +155,7 @@ func (s *sat) back(level int) {
 		s.value[l.variable()], s.reason[l.variable()] = 0, nil
 	}
 	s.trail, s.marks = s.trail[:keep], s.marks[:level]
-	s.head = min(s.head, keep)
+	s.head, s.lowest = min(s.head, keep), min(s.lowest, keep)
 }
 
 // attach adds a clause to those that are watched. It returns the clause when it

@@ -22,30 +22,56 @@ const defaultSteps = 1 << 16
 type search struct {
 	u   *universe
 	sat *sat
-	// brought holds the facts that accept added: who must be there with whom.
-	brought []*fact
+	// possible holds what a chain of reasons can lead to at all.
+	possible *reach
+	// told holds the packages of which a fact says that nothing leads to them.
+	told map[*candidate]bool
+	// checks and checked save decide from looking at satisfied demands again.
+	checks  []check
+	checked int
+	// pinned holds the unpinned facts that were added.
+	pinned []*fact
 }
 
 func (u *universe) newSearch() *search {
-	s := &search{u: u, sat: newSat(len(u.candidates), cmp.Or(u.request.Steps, defaultSteps))}
+	s := &search{
+		u:    u,
+		sat:  newSat(len(u.candidates), cmp.Or(u.request.Steps, defaultSteps)),
+		told: map[*candidate]bool{},
+	}
+	s.possible = u.reach(func(*candidate) bool { return true })
 	s.sat.expand = func(v int) []*clause {
-		var out []*clause
-		for _, f := range u.packageFacts(u.candidates[v]) {
-			out = append(out, f.clause())
-		}
-		return out
+		return s.clauses(u.packageFacts(u.candidates[v]))
 	}
 	s.sat.decide = s.decide
 	s.sat.accept = s.accept
 	return s
 }
 
+// clauses returns the clauses of facts, with a fact more for each package that
+// they mention first and that nothing can lead to.
+func (s *search) clauses(facts []*fact) (out []*clause) {
+	for _, f := range facts {
+		out = append(out, f.clause())
+		if f.kind != needs {
+			continue
+		}
+		for _, c := range f.others {
+			if c.bar == "" && !s.told[c] && !s.possible.in.has[c] {
+				s.told[c] = true
+				out = append(out, (&fact{kind: untaken, by: c, need: f.need}).clause())
+			}
+		}
+	}
+	return out
+}
+
 // run returns the packages of a solution in the order they were chosen; or the
 // facts that exclude one.
 func (s *search) run(ctx context.Context) ([]*candidate, []*fact, error) {
 	for _, d := range s.u.world {
-		for _, f := range s.u.demandFacts(nil, d) {
-			if c := f.clause(); s.sat.attach(c) != nil {
+		for _, c := range s.clauses(s.u.demandFacts(nil, d)) {
+			if s.sat.attach(c) != nil {
 				s.sat.refuted = c
 				return nil, s.sat.core(), nil
 			}
@@ -178,63 +204,71 @@ func (p *provision) completes(c *candidate) bool {
 // Demands for which nothing may be taken by itself come last, since others may
 // bring a provider in.
 func (s *search) decide() (lit, bool) {
-	var later provider
-	try := func(d demand) *candidate {
-		if d.atom.Conflict || s.isSatisfied(d) {
-			return nil
+	later := provider{}
+	for at := s.firstUnchecked(); ; at++ {
+		demands, ok := s.demandsAt(at)
+		if !ok {
+			break
 		}
-		p, free := s.bestProvider(d)
-		if free {
-			return p.pkg
-		}
-		if later.pkg == nil {
-			later = p
-		}
-		return nil
-	}
-	for _, d := range s.u.world {
-		if c := try(d); c != nil {
-			return positive(c.id), true
-		}
-	}
-	for _, l := range s.sat.trail {
-		if l.isNegated() {
-			continue
-		}
-		for _, d := range s.u.candidates[l.variable()].depends {
-			if c := try(d); c != nil {
-				return positive(c.id), true
+		for _, d := range demands {
+			if d.atom.Conflict || s.isSatisfied(d) {
+				continue
+			}
+			p, free := s.bestProvider(d)
+			if free {
+				s.checks = append(s.checks, check{s.checked, len(s.sat.trail)})
+				return positive(p.pkg.id), true
+			}
+			if later.pkg == nil {
+				later = p
 			}
 		}
+		if later.pkg == nil {
+			s.checked = at + 1
+		}
 	}
+	s.checks = append(s.checks, check{s.checked, len(s.sat.trail)})
 	if later.pkg != nil {
 		return positive(later.pkg.id), true
 	}
-	return s.decideBrought()
-}
-
-// decideBrought returns a package that would bring in one that is there without
-// reason.
-func (s *search) decideBrought() (lit, bool) {
-	for _, f := range s.brought {
-		if !s.sat.isTrue(f.by.id) {
-			continue
-		}
-		var open *candidate
-		for _, c := range f.others {
-			if s.sat.isTrue(c.id) {
-				open = nil
-				break
-			}
-			if open == nil && s.sat.value[c.id] == 0 {
-				open = c
-			}
-		}
-		if open != nil {
-			return positive(open.id), true
-		}
+	if c := s.bringIn(); c != nil {
+		return positive(c.id), true
 	}
 	return 0, false
+}
+
+// demandsAt returns the demands of the request (at 0) and of the packages on the
+// trail (from 1).
+func (s *search) demandsAt(at int) ([]demand, bool) {
+	if at == 0 {
+		return s.u.world, true
+	}
+	if at > len(s.sat.trail) {
+		return nil, false
+	}
+	l := s.sat.trail[at-1]
+	if l.isNegated() {
+		return nil, true
+	}
+	return s.u.candidates[l.variable()].depends, true
+}
+
+// check says that the demands before that position are satisfied by a trail of
+// that length.
+type check struct{ checked, trail int }
+
+// firstUnchecked returns the position before which the demands are known to be
+// satisfied still.
+func (s *search) firstUnchecked() int {
+	for n := len(s.checks); n > 0 && s.checks[n-1].trail > s.sat.lowest; n-- {
+		s.checks = s.checks[:n-1]
+	}
+	s.checked = 0
+	if n := len(s.checks); n > 0 {
+		s.checked = s.checks[n-1].checked
+	}
+	s.sat.lowest = len(s.sat.trail)
+	return s.checked
 }
 
 func (s *search) isSatisfied(d demand) bool {
