@@ -105,6 +105,7 @@ func TestE2EStrategies(t *testing.T) {
 		"files: [{path: /usr/bin/inline, content: x, mode: 0o4750, uid: 5, gid: 6}]\n" +
 		"paths:\n  - {path: /var/lib/app, type: directory, permissions: 0o2770, uid: 1000, gid: 1000}\n" +
 		"  - {path: /usr/bin/hard, type: hardlink, source: /usr/bin/tool}\n"
+	var first nodes // with what cairn show files does not tell
 	for _, strategy := range []string{"package", "origin", "single"} {
 		t.Run(strategy, func(t *testing.T) {
 			w := &world{t: t, dir: w.dir}
@@ -116,6 +117,10 @@ func TestE2EStrategies(t *testing.T) {
 				got := diskNodes(t, umociUnpack(t, w.path(strategy), "e2e"))
 				checkFacts(t, got)
 				compareNodes(t, plain(got), planned, func(string) bool { return false })
+				if first == nil {
+					first = got
+				}
+				compareNodes(t, got, first, func(string) bool { return false })
 			})
 			t.Run("docker", func(t *testing.T) {
 				e := newEngine(t)

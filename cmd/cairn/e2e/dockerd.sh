@@ -3,8 +3,8 @@
 #
 #   dockerd.sh COMMAND [ARG…]   run the command with DOCKER_HOST set to a new
 #                               engine, which ends with it
-#   dockerd.sh start DIR        start one that keeps everything in DIR; prints
-#                               its DOCKER_HOST
+#   dockerd.sh start DIR        start one that keeps everything in DIR, which is
+#                               new or empty; prints its DOCKER_HOST
 #   dockerd.sh stop DIR         stop that one and remove DIR
 #
 # It needs root. Where apt is there, what is missing of Debian's docker.io,
@@ -38,6 +38,8 @@ start() { # DIR
   need
   [[ ${#dir} -lt 60 ]] || fail "$dir: too long for the names of sockets"
   mkdir -p "$dir"
+  # stop removes it all.
+  [[ -z $(ls -A "$dir") ]] || fail "$dir: not empty"
   # A session of its own: Ctrl-C is for the tests, which end before the engine.
   setsid dockerd --iptables=false --ip6tables=false --bridge=none \
     --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid" \
