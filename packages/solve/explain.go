@@ -145,8 +145,8 @@ func (t *teller) say(group []*fact) {
 			versionsOf(by), verb(by, " is", " are"), t.u.tagsOf(f.by), verb(by, "it", "them")))
 		t.hint(fmt.Sprintf("ask for %s@%s", f.by.name.text, strings.TrimPrefix(t.u.tagsOf(f.by), "@")))
 	case untaken:
-		t.line(fmt.Sprintf("%s provides %s without a version or priority: it is taken only when something asks for %s by name",
-			versionsOf(by), f.need.name.text, f.by.name.text))
+		t.line(fmt.Sprintf("%s%s%s without a version or priority: %s taken only when something asks for %s by name",
+			versionsOf(by), verb(by, " provides ", " provide "), f.need.name.text, verb(by, "it is", "they are"), f.by.name.text))
 		t.hint("ask for the package that is to provide " + atom() + " by its own name")
 	}
 }
@@ -284,9 +284,16 @@ func versionsOf(l []*candidate) string {
 	}
 	s := strings.Join(ids, ", ")
 	if len(l) > listed {
-		s += fmt.Sprintf(" and %d other versions", len(l)-listed)
+		s += " and " + others(len(l)-listed, "other version")
 	}
 	return s
+}
+
+func others(n int, what string) string {
+	if n > 1 {
+		what += "s"
+	}
+	return fmt.Sprint(n, " ", what)
 }
 
 func newestFirst(l []*candidate) []*candidate {
@@ -308,7 +315,7 @@ func list(l []*candidate, n *name) string {
 	}
 	s := strings.Join(ids, ", ")
 	if len(l) > listed {
-		s += fmt.Sprintf(" and %d others", len(l)-listed)
+		s += " and " + others(len(l)-listed, "other")
 	}
 	return s
 }

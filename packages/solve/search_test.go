@@ -93,6 +93,15 @@ request: "app" cannot be installed:
   the request asks for app; app-6, app-5, app-4, app-3 and 2 others satisfy it
   app-6, app-5, app-4, app-3 and 2 other versions depend on lib>9; lib-1 is the only lib (https://repo)`,
 		}, {
+			guards: "several versions of one virtual provider",
+			repos:  []string{"tex 1 p:cmd:x\ntex 2 p:cmd:x\napp 1 D:cmd:x\nlatex 1 D:tex"}, world: "app",
+			err: `
+request: "app" cannot be installed:
+  the request asks for app; app-1 is the only app (https://repo)
+  app-1 depends on cmd:x; tex-2 (as cmd:x without a version), tex-1 (as cmd:x without a version) satisfy it
+  tex-2, tex-1 provide cmd:x without a version or priority: they are taken only when something asks for tex by name
+  hint: ask for the package that is to provide cmd:x by its own name`,
+		}, {
 			guards: "a version that the request forbids says why",
 			repos:  []string{"app 1\napp 2"}, world: "app>1",
 			forbid: map[string]map[string]string{"app": {"2": "aarch64 has only 1"}},
