@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log"
-	"strings"
 
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/repository"
@@ -29,16 +28,16 @@ func ExampleSolve() {
 		log.Fatal(err)
 	}
 	for _, c := range solution.Choices {
-		fmt.Println(c.Package.ID(), c.Reason.Kind, strings.Join(c.Reason.By, ","))
+		fmt.Println(c.Package.ID(), c.Reason.Kind, c.Reason.By)
 	}
 	for _, link := range solution.Why("libssl3")[0].Links {
 		fmt.Println(link.Reason.Dependency, "->", link.Package)
 	}
 	// Output:
-	// libssl3-3.1.4-r0 depends app
-	// app-1.0-r0 requested
-	// docs-1-r0 requested
-	// app-doc-1.0-r0 install_if app,docs
+	// libssl3-3.1.4-r0 depends [app]
+	// app-1.0-r0 requested []
+	// docs-1-r0 requested []
+	// app-doc-1.0-r0 install_if [app docs]
 	// app -> app-1.0-r0
 	// so:libssl.so.3 -> libssl3-3.1.4-r0
 }
