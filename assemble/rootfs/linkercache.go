@@ -18,7 +18,7 @@ func (b *builder) linkerCache() error {
 	if err != nil {
 		return err
 	}
-	dirs, err := ldcache.Dirs(conf)
+	dirs, err := ldcache.Dirs(conf, b.multiarchDirs()...)
 	if err != nil {
 		return err
 	}
@@ -62,6 +62,35 @@ func (b *builder) linkerConf() (map[string][]byte, error) {
 		files[name] = content
 	}
 	return files, nil
+}
+
+// multiarchDirs are the directories that Debian's glibc searches without being
+// told: /lib/TRIPLET and /usr/lib/TRIPLET, where the dynamic linker lies in one
+// of them.
+func (b *builder) multiarchDirs() []string {
+	var triplets []string
+	for _, parent := range []string{"lib", "usr/lib"} {
+		at, err := b.lookup(parent, true)
+		if err != nil || at.node == nil || !at.node.isDir() {
+			continue
+		}
+		for name, n := range at.node.ino.kids {
+			if strings.Contains(name, "-linux-gnu") && n.isDir() && slices.ContainsFunc(slices.Collect(maps.Keys(n.ino.kids)), isLinker) {
+				triplets = append(triplets, name)
+			}
+		}
+	}
+	slices.Sort(triplets)
+	var dirs []string
+	for _, t := range slices.Compact(triplets) {
+		dirs = append(dirs, "/lib/"+t, "/usr/lib/"+t)
+	}
+	return dirs
+}
+
+// isLinker tells glibc's dynamic linkers by file name or SONAME.
+func isLinker(name string) bool {
+	return strings.HasPrefix(name, "ld-linux") || strings.HasPrefix(name, "ld64.so.") || strings.HasPrefix(name, "ld.so.")
 }
 
 // realDirectory returns where a directory leads, or the path itself.
@@ -125,5 +154,5 @@ func (l *libraries) library(p string, link bool, ino *inode) {
 	}
 	l.list = append(l.list, ldcache.Library{Path: p, Link: link, ELF: elf})
 	l.from = append(l.from, l.in.Packages[ino.pkg].Receipt.Package.Name)
-	l.glibc = l.glibc || strings.HasPrefix(elf.SONAME, "ld-linux") || strings.HasPrefix(elf.SONAME, "ld64.so.") || strings.HasPrefix(elf.SONAME, "ld.so.")
+	l.glibc = l.glibc || isLinker(elf.SONAME)
 }

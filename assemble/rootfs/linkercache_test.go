@@ -86,6 +86,23 @@ func TestLinkerCacheOnlyForGlibc(t *testing.T) {
 	}
 }
 
+// Debian's glibc searches its multiarch directories without an ld.so.conf; a
+// directory that only looks like one is not searched.
+func TestLinkerCacheMultiarch(t *testing.T) {
+	debian := plan(t, withELF(input(t, nil,
+		pkg("base-1-r0", "usr/lib/", "usr/lib64/", "lib -> usr/lib", "lib64 -> usr/lib64"),
+		pkg("libc6-1-r0", "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "usr/lib/x86_64-linux-gnu/libc.so.6", "usr/lib64/ld-linux-x86-64.so.2 -> ../lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"),
+		pkg("other-1-r0", "usr/lib/aarch64-linux-gnu/libcross.so.1", "usr/lib/libplain.so.1"),
+	)))
+	want := []string{
+		"ld-linux-x86-64.so.2 /lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "ld-linux-x86-64.so.2 /lib64/ld-linux-x86-64.so.2",
+		"libc.so.6 /lib/x86_64-linux-gnu/libc.so.6", "libplain.so.1 /lib/libplain.so.1",
+	}
+	if diff := cmp.Diff(want, cached(t, debian)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 func TestLinkerCacheErrors(t *testing.T) {
 	for _, c := range []struct {
 		file, err string

@@ -15,19 +15,21 @@ const ConfPath = "etc/ld.so.conf"
 const maxIncludes = 16
 
 // Dirs returns the directories to search: those of the configuration in their
-// order, then /lib, /usr/lib, /lib64 and /usr/lib64. files holds etc/ld.so.conf
-// and every file that its include lines may mean, by path.
+// order, then those of system, then /lib, /usr/lib, /lib64 and /usr/lib64. files
+// holds etc/ld.so.conf and every file that its include lines may mean, by path;
+// system is what the image's glibc was built with beside the usual, as Debian's
+// is with /lib/x86_64-linux-gnu and /usr/lib/x86_64-linux-gnu.
 //
 // The syntax is ldconfig's: a directory per line, "#" begins a comment, "include"
 // takes patterns (relative ones are relative to the file they stand in), "hwcap"
 // lines and "=libc6" suffixes are ignored. Paths that are not absolute are passed
 // over.
-func Dirs(files map[string][]byte) ([]string, error) {
+func Dirs(files map[string][]byte, system ...string) ([]string, error) {
 	c := conf{files: files, names: slices.Sorted(maps.Keys(files))}
 	if err := c.read(ConfPath, 0); err != nil {
 		return nil, err
 	}
-	for _, dir := range [...]string{"/lib", "/usr/lib", "/lib64", "/usr/lib64"} {
+	for _, dir := range append(slices.Clone(system), "/lib", "/usr/lib", "/lib64", "/usr/lib64") {
 		c.add(dir)
 	}
 	return c.dirs, nil

@@ -269,6 +269,13 @@ func TestDirs(t *testing.T) {
 	}
 }
 
+func TestDirsOfTheSystem(t *testing.T) {
+	got, err := Dirs(map[string][]byte{"etc/ld.so.conf": []byte("/opt\n/usr/lib/multi\n")}, "/lib/multi", "/usr/lib/multi")
+	if want := []string{"/opt", "/usr/lib/multi", "/lib/multi", "/lib", "/usr/lib", "/lib64", "/usr/lib64"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
 // apko forgets the lines after the first include, and looks for relative
 // patterns below the root.
 func TestApkoDefect_LdConfIncludes(t *testing.T) {
