@@ -57,6 +57,9 @@ func TestRealRequests(t *testing.T) {
 	lines.Buffer(nil, 1<<20)
 	cases := 0
 	for ; lines.Scan(); cases++ {
+		if testing.Short() && cases%5 > 0 {
+			continue
+		}
 		var c struct{ World, Apk2 []string }
 		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
 			t.Fatal(err)

@@ -132,7 +132,7 @@ func (s *candidateSet) add(c *candidate) {
 // askers adds the packages that depend on n so that p satisfies it, if anything
 // can lead to them.
 func (s *search) askers(to *candidateSet, n *name, p provider) {
-	for _, user := range n.sortedUsers() {
+	for _, user := range n.users {
 		for _, q := range user.providers {
 			if !s.possible.in.has[q.pkg] || to.has[q.pkg] {
 				continue

@@ -15,6 +15,7 @@ type greedy struct {
 	dirty  []*name     // to be narrowed, first in first out
 	open   []*name     // wanted and undecided; the last is looked at first
 	faults int
+	again  []*name // scratch of recheckUsers
 }
 
 // nameState is what is known so far about who will provide a name.

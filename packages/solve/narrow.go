@@ -1,5 +1,7 @@
 package solve
 
+import "slices"
+
 // What follows from the decisions so far. A name is narrowed when something
 // changed that may exclude providers of it or make it wanted: what all its
 // remaining providers have in common is required right away, and packages that
@@ -45,10 +47,19 @@ func (g *greedy) want(n *name) {
 }
 
 func (g *greedy) recheckUsers(n *name) {
-	for _, user := range n.sortedUsers() {
-		g.names[user.id].checkDepends = true
+	again := g.again[:0]
+	for _, user := range n.users {
+		s := &g.names[user.id]
+		s.checkDepends = true
+		if s.wanted > 0 || s.checkTriggers {
+			again = append(again, user)
+		}
+	}
+	slices.SortFunc(again, hashOrder)
+	for _, user := range again {
 		g.enqueue(user)
 	}
+	g.again = again
 }
 
 func (g *greedy) recheckTriggers(n *name) {
@@ -167,7 +178,7 @@ func (g *greedy) narrow(n *name) {
 	if len(options) > 0 {
 		g.requireCommon(n, options)
 	}
-	s.usersDecided = g.allDecided(n.sortedUsers())
+	s.usersDecided = g.allDecided(n.users)
 }
 
 func (g *greedy) allDecided(names []*name) bool {

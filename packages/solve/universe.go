@@ -48,16 +48,15 @@ func take[T any](slab *[]T, n int) []T {
 
 // name is something that can be depended on.
 type name struct {
-	text        string
-	id          int
-	rank        int // the order in which discovery of names ended; -1: not discovered
-	loaded      bool
-	providers   []provider // in repository and index order
-	barred      []provider // may not be used at all: candidate.bar says why
-	hashKey     uint64     // see hashOrder
-	triggers    []*name    // names that packages provide whose install_if mentions this one
-	users       []*name    // see sortedUsers
-	usersSorted bool
+	text      string
+	id        int
+	rank      int // the order in which discovery of names ended; -1: not discovered
+	loaded    bool
+	providers []provider // in repository and index order
+	barred    []provider // may not be used at all: candidate.bar says why
+	hashKey   uint64     // see hashOrder
+	triggers  []*name    // names that packages provide whose install_if mentions this one
+	users     []*name    // found names a provider of which depends on this one, some more than once
 }
 
 // provider is one way to satisfy a name. An empty version is a virtual provide.
@@ -358,19 +357,7 @@ func (n *name) addTrigger(u *universe, t *name) {
 func (n *name) addUser(user *name) {
 	if k := len(n.users); k == 0 || n.users[k-1] != user {
 		n.users = append(n.users, user)
-		n.usersSorted = false
 	}
-}
-
-// sortedUsers returns the names that were found and a provider of which depends
-// on n.
-func (n *name) sortedUsers() []*name {
-	if !n.usersSorted {
-		slices.SortFunc(n.users, hashOrder)
-		n.users = slices.Compact(n.users)
-		n.usersSorted = true
-	}
-	return n.users
 }
 
 // linkTriggers restricts name.triggers to names that were found.
