@@ -118,7 +118,7 @@ func (p *numbers) number(b []byte) int64 {
 		n = -1
 	}
 	for _, c := range b[1:] {
-		if n >= math.MaxInt64>>8 || n < math.MinInt64>>8 {
+		if n > math.MaxInt64>>8 || n < math.MinInt64>>8 {
 			p.fail(b)
 			return 0
 		}

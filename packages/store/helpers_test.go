@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"crypto/rsa"
@@ -142,4 +143,8 @@ func wantError(t testing.TB, err, kind error, text string) {
 	case kind != nil && !errors.Is(err, kind):
 		t.Errorf("error %q is not %q", err, kind)
 	}
+}
+
+func readHead(b []byte) (*apk.Head, error) {
+	return apk.ReadHead(bufio.NewReader(bytes.NewReader(b)), apk.Limits{})
 }
