@@ -7,10 +7,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 
 	"github.com/cairn-dev/cairn/assemble/config"
+	"github.com/cairn-dev/cairn/packages/apk/apktest"
 	"github.com/cairn-dev/cairn/packages/lock"
 )
 
@@ -124,4 +126,42 @@ func (r ImageResult) open() (io.ReadCloser, error) {
 		return io.NopCloser(strings.NewReader(string(l.Blob))), nil
 	}
 	return os.Open(l.Path)
+}
+
+// TestCompatApkoAlpine: real packages, and every kind of thing that apko adds to
+// them. The digests are those of the image indexes that apko 1.2.36 makes from
+// this configuration in the directory of the real data, without and with
+// SOURCE_DATE_EPOCH.
+func TestCompatApkoAlpine(t *testing.T) {
+	data := apktest.Data(t, "alpine-3.19-boot")
+	f := newFixture(t)
+	cfg := f.load("alpine.yaml", `
+contents:
+  repositories: [./alpine-3.19-boot]
+  keyring: [./alpine-3.19/keys/alpine-devel@lists.alpinelinux.org-6165ee59.rsa.pub]
+  packages: [alpine-baselayout, alpine-keys, busybox, ca-certificates-bundle, tzdata]
+entrypoint: {command: /bin/sh}
+accounts:
+  groups: [{groupname: app, gid: 1000}]
+  users: [{username: app, uid: 1000, gid: 1000}]
+  run-as: app
+paths:
+  - {path: /usr/share/empty, type: empty-file, permissions: 0o600, uid: 7, gid: 8}
+  - {path: /etc/hosts, type: permissions, permissions: 0o600, uid: 3, gid: 4}
+  - {path: /data, type: directory, permissions: 0o750, uid: 1000, gid: 1000}
+environment: {A: b}
+volumes: [/v]
+stop-signal: SIGINT
+annotations: {org.opencontainers.image.title: T, org.opencontainers.image.vendor: V}
+archs: [x86_64]
+`)
+	t.Chdir(filepath.Dir(data))
+	for created, want := range map[time.Time]string{
+		{}:                             "sha256:aef1e4ba10d7bca3d460986e21e1c47c250225bc1e9fef44abee186699425f92",
+		time.Unix(1700000000, 0).UTC(): "sha256:192852ade6ade8b3dde876c4b48ba34c7e640e4f9de7240ddfa911cb631631f9",
+	} {
+		if got := f.build(cfg, Options{Compat: "apko", Created: created}).Digest.String(); got != want {
+			t.Errorf("created %v: %s, apko gives %s", created, got, want)
+		}
+	}
 }

@@ -1,13 +1,20 @@
 package rootfs
 
 import (
+	"archive/tar"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"github.com/cairn-dev/cairn/assemble/config"
+	"io"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/cairn-dev/cairn/assemble/config"
+	"github.com/cairn-dev/cairn/assemble/generate/busybox"
 	"github.com/cairn-dev/cairn/packages/apk"
 )
 
@@ -47,6 +54,9 @@ func (b *builder) apkoConfig() error {
 	}
 	cfg := b.cfg.ImageConfiguration
 	cfg.Contents.Packages = b.pinned()
+	if !strings.Contains(cfg.Accounts.RunAs, ":") {
+		cfg.Accounts.RunAs = b.user
+	}
 	cfg.Archs = []config.Architecture{config.ParseArchitecture(b.in.Arch)}
 	var out bytes.Buffer
 	if err := json.NewEncoder(&out).Encode(cfg); err != nil {
@@ -123,5 +133,98 @@ func (b *builder) apkoFiles(out *bytes.Buffer, p int) {
 func apkoACL(out *bytes.Buffer, key string, e *apk.Entry, usual uint32) {
 	if e.Mode&0o7777 != usual || e.UID != 0 || e.GID != 0 {
 		fmt.Fprintf(out, "%s:%d:%d:%04o\n", key, e.UID, e.GID, e.Mode&0o7777)
+	}
+}
+
+// apkoTime gives what apko makes after it installed packages, directories and
+// device nodes apart, the time of the directory that it is made in.
+func (b *builder) apkoTime(dir, ino *inode) {
+	if !ino.own || ino.typ != apk.TypeFile && ino.typ != apk.TypeSymlink {
+		return
+	}
+	switch {
+	case ino.owner.Name == generatorSettings, ino.owner.Name == generatorKeys, ino.owner.Name == generatorApko:
+		return // made before, or given a time
+	case ino.owner.Name == generatorDatabase && ino.typ == apk.TypeFile:
+		return // made before
+	case strings.HasPrefix(ino.owner.Name, "paths[") && ino.typ == apk.TypeFile:
+		return // apko's Create has no time
+	case ino.owner.Name == generatorCerts, strings.HasPrefix(ino.owner.Name, generatorCertsKey+"."), strings.HasPrefix(ino.owner.Name, generatorRuntime):
+		ino.mtime = b.apkoBuilt()
+		return
+	}
+	ino.mtime = dir.mtime
+}
+
+// apkoBuilt is the time that apko gives certificates: the one asked for, else
+// the newest package's.
+func (b *builder) apkoBuilt() int64 {
+	t := int64(0)
+	if !b.in.Created.IsZero() {
+		return b.in.Created.Unix()
+	}
+	for i := range b.in.Packages {
+		t = max(t, b.in.Packages[i].Receipt.Package.BuildTime)
+	}
+	return t
+}
+
+// apkoLinks makes the links to busybox, all to busybox itself, and gives their
+// directories its time.
+func (b *builder) apkoLinks(links []busybox.Link, mtime int64, from []string) error {
+	for _, l := range links {
+		at, err := b.parentOf(l.Path)
+		if err != nil {
+			return fmt.Errorf("busybox links: %w", err)
+		}
+		at.dir.ino.mtime = mtime
+		if err := b.busyboxLink(busybox.Link{Path: l.Path, Target: "/bin/busybox"}, from); err != nil {
+			return fmt.Errorf("busybox links: %w", err)
+		}
+	}
+	return nil
+}
+
+// apkoDatabase makes room for the symlink /lib/apk: apko removes the directory
+// that Alpine's apk-tools has there when nothing but empty directories is in it.
+func (b *builder) apkoDatabase(lib, usr *node) {
+	old := lib.ino.kids["apk"]
+	if lib == usr || old == nil || !old.isDir() {
+		return
+	}
+	for _, kid := range old.ino.kids {
+		if !kid.isDir() || len(kid.ino.kids) > 0 {
+			return
+		}
+	}
+	delete(lib.ino.kids, "apk")
+}
+
+// apkoScripts writes the executable members of a package's control section as
+// apko does, with the headers that they have there.
+func (b *builder) apkoScripts(w *tar.Writer, p *apk.Package, control []byte) error {
+	z, err := gzip.NewReader(bytes.NewReader(control))
+	if err != nil {
+		return err
+	}
+	for r := tar.NewReader(z); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if h.Name == ".PKGINFO" || h.Mode&0o555 != 0o555 {
+			continue
+		}
+		h.Name = p.ID() + "." + p.Checksum.String() + h.Name
+		h.ModTime, h.AccessTime, h.ChangeTime = b.scriptTime(0), time.Time{}, time.Time{}
+		if err := w.WriteHeader(h); err != nil {
+			return err
+		}
+		if _, err := io.CopyN(w, r, h.Size); err != nil {
+			return err
+		}
 	}
 }

@@ -33,6 +33,9 @@ func (b *builder) busyboxLinks() error {
 		}
 		return fmt.Errorf("busybox links: %w", err)
 	}
+	if b.compat() {
+		return b.apkoLinks(links, at.node.ino.mtime, from)
+	}
 	if suid, err := b.lookup("bin/bbsuid", true); err == nil && suid.node != nil {
 		links = append(busybox.SUIDLinks(), links...)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"time"
 
 	"github.com/cairn-dev/cairn/assemble/generate/certs"
 	"github.com/cairn-dev/cairn/packages/apk"
@@ -16,6 +17,9 @@ func (b *builder) certificates() error {
 		return nil
 	}
 	in := certs.Input{Created: b.in.Created}
+	if b.compat() {
+		in.Created = time.Unix(b.apkoBuilt(), 0).UTC()
+	}
 	var from []string
 	for i, a := range b.cfg.Certificates.Additional {
 		in.Additional = append(in.Additional, certs.Named{Name: a.Name, PEM: []byte(a.Content)})

@@ -63,4 +63,7 @@ func (b *builder) rewrite(n *node, content []byte, owner Owner, from ...string) 
 		}
 	}
 	ino.content, ino.changed, ino.owner, ino.mtime = content, true, owner, b.created
+	if b.compat() && owner.Name == generatorCerts {
+		ino.mtime = b.apkoBuilt()
+	}
 }

@@ -62,6 +62,9 @@ func (b *builder) databaseDirectory() (string, error) {
 		return "", err
 	}
 	b.adopt(usr)
+	if b.compat() {
+		b.apkoDatabase(lib, usr)
+	}
 	home := lib
 	switch {
 	case lib != usr && lib.ino.kids["apk"] == nil:
@@ -180,6 +183,12 @@ func (b *builder) scripts() ([]byte, error) {
 	w := tar.NewWriter(&out)
 	for i := range b.in.Packages {
 		r := b.in.Packages[i].Receipt
+		if b.compat() && len(r.Control) > 0 {
+			if err := b.apkoScripts(w, &r.Package, r.Control); err != nil {
+				return nil, fmt.Errorf("control section of %s: %w", r.Package.ID(), err)
+			}
+			continue
+		}
 		for _, name := range scriptOrder {
 			body, ok := r.Scripts[name]
 			if !ok {
@@ -230,16 +239,7 @@ func (b *builder) triggers() []byte {
 		if len(p.Triggers) == 0 {
 			continue
 		}
-		lines := [][]string{p.Triggers}
-		if b.compat() {
-			lines = nil
-			for _, t := range p.Triggers {
-				lines = append(lines, []string{t})
-			}
-		}
-		for _, globs := range lines {
-			out = append(out, p.Checksum.String()+" "+strings.Join(globs, " ")+"\n"...)
-		}
+		out = append(out, p.Checksum.String()+" "+strings.Join(p.Triggers, " ")+"\n"...)
 	}
 	return out
 }

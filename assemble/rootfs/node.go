@@ -121,6 +121,9 @@ func (b *builder) attach(dir *node, name string, ino *inode, pkg, member int32) 
 	b.nodes = append(b.nodes, node{name: name, parent: dir, ino: ino, pkg: pkg, member: member})
 	n := &b.nodes[len(b.nodes)-1]
 	dir.ino.kids[name] = n
+	if b.compat() {
+		b.apkoTime(dir.ino, ino)
+	}
 	if ino.typ != apk.TypeDir {
 		if ino.names == nil {
 			ino.names = ino.one[:0]
