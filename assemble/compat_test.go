@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 
 	"github.com/cairn-dev/cairn/assemble/config"
+	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/apk/apktest"
 	"github.com/cairn-dev/cairn/packages/lock"
 )
@@ -163,5 +164,42 @@ archs: [x86_64]
 		if got := f.build(cfg, Options{Compat: "apko", Created: created}).Digest.String(); got != want {
 			t.Errorf("created %v: %s, apko gives %s", created, got, want)
 		}
+	}
+}
+
+// What apko does to the place of the database, to triggers and to scripts.
+func TestCompatApkoDatabase(t *testing.T) {
+	f := newFixture(t)
+	tools := spec("apk-tools", "1-r0", 400,
+		apktest.File{Path: "lib/apk/db", Type: apk.TypeDir, Mode: 0o755, MTime: 77},
+		apktest.File{Path: "lib/apk/exec", Type: apk.TypeDir, Mode: 0o755, MTime: 77})
+	tools.Package.Triggers = []string{"/bin", "/usr/bin/*"}
+	tools.Scripts = map[string]string{"trigger": "#!/bin/sh\n", "post-install": "#!/bin/sh\ntrue\n"}
+	f.packages([]string{"x86_64"}, base(), lib(), app(), tools)
+	cfg := f.config("  packages: [base, apk-tools]\narchs: [x86_64]\n")
+	planned, err := Plan(t.Context(), f.ws, cfg, Options{Compat: "apko"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree := planned[0].Tree
+	if e := tree.Lookup("lib/apk"); e == nil || e.Type != apk.TypeSymlink || e.Link != "../usr/lib/apk" {
+		t.Errorf("lib/apk: %+v", e)
+	}
+	e := tree.Lookup("usr/lib/apk/db/triggers")
+	if e == nil || strings.Count(string(e.Content), "\n") != 1 || !strings.HasSuffix(string(e.Content), " /bin /usr/bin/*\n") {
+		t.Errorf("triggers: %+v", e)
+	}
+	e = tree.Lookup("usr/lib/apk/db/scripts.tar")
+	if e == nil || e.Size != 1024 { // apko leaves out scripts that are not executable, as these
+		t.Errorf("scripts: %+v", e)
+	}
+	// A package with files there keeps its directory.
+	tools.Files = append(tools.Files, apktest.File{Path: "lib/apk/exec/x", Content: "x"})
+	f.packages([]string{"x86_64"}, base(), lib(), app(), tools)
+	if planned, err = Plan(t.Context(), f.ws, cfg, Options{Compat: "apko"}); err != nil {
+		t.Fatal(err)
+	}
+	if e := planned[0].Tree.Lookup("lib/apk"); e == nil || e.Type != apk.TypeDir {
+		t.Errorf("lib/apk with a file: %+v", e)
 	}
 }
