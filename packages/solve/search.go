@@ -85,7 +85,7 @@ func (s *search) run(ctx context.Context) ([]*candidate, []*fact, error) {
 	case v == exhausted:
 		return nil, nil, &LimitError{Arch: s.u.request.Arch, Steps: s.sat.limit}
 	}
-	chosen, err := s.complete(ctx, s.chosen())
+	chosen, err := s.complete(ctx)
 	return chosen, nil, err
 }
 
@@ -100,61 +100,6 @@ func (s *search) chosen() []*candidate {
 		}
 	}
 	return out
-}
-
-// complete adds the packages whose install_if conditions hold, as far as they
-// fit beside what is chosen.
-func (s *search) complete(ctx context.Context, chosen []*candidate) ([]*candidate, error) {
-	tried := map[*candidate]bool{}
-	for {
-		c := s.triggered(chosen, tried)
-		if c == nil {
-			return chosen, nil
-		}
-		tried[c] = true
-		assumptions := make([]lit, 0, len(chosen)+1)
-		for _, in := range chosen {
-			assumptions = append(assumptions, positive(in.id))
-		}
-		switch v, err := s.sat.run(ctx, append(assumptions, positive(c.id))); {
-		case err != nil:
-			return nil, err
-		case v == satisfied:
-			chosen = s.chosen()
-		case v == exhausted:
-			return nil, &LimitError{Arch: s.u.request.Arch, Steps: s.sat.limit}
-		}
-	}
-}
-
-// triggered returns the best package that is not chosen, was not tried and
-// whose install_if conditions hold.
-func (s *search) triggered(chosen []*candidate, tried map[*candidate]bool) *candidate {
-	in := newProvision(chosen)
-	var best *candidate
-	for _, c := range chosen {
-		for _, p := range c.everything() {
-			for _, t := range p.name.triggers {
-				for _, q := range t.providers {
-					c := q.pkg
-					if tried[c] || in.has[c] || !c.found || !in.completes(c) {
-						continue
-					}
-					if best == nil || s.addBefore(c, best) {
-						best = c
-					}
-				}
-			}
-		}
-	}
-	return best
-}
-
-func (s *search) addBefore(a, b *candidate) bool {
-	if a.name != b.name {
-		return a.name.text < b.name.text
-	}
-	return s.better(a.self(), b.self(), 0)
 }
 
 // everything returns the names that c provides, its own first.
