@@ -32,6 +32,7 @@ import (
 
 	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/assemble/layer"
+	"github.com/cairn-dev/cairn/packages"
 	"github.com/cairn-dev/cairn/packages/lock"
 )
 
@@ -69,6 +70,11 @@ type Options struct {
 type Unsafe struct {
 	// UnsignedIndex accepts indexes without a verified signature.
 	UnsignedIndex bool
+	// MissingDataHash accepts packages whose control section names no hash of
+	// the data section.
+	MissingDataHash bool
+	// PackageSignature does not check the packages' own signatures.
+	PackageSignature bool
 	// BrokenSBOM skips embedded SBOMs that cannot be read.
 	BrokenSBOM bool
 }
@@ -121,4 +127,9 @@ type LockOptions struct {
 	UpdateAll     bool
 	AllowRollback bool
 	Unsafe        Unsafe
+}
+
+// packages are the switches that concern packages.
+func (u Unsafe) packages() packages.Unsafe {
+	return packages.Unsafe{UnsignedIndex: u.UnsignedIndex, MissingDataHash: u.MissingDataHash, PackageSignature: u.PackageSignature}
 }

@@ -97,6 +97,7 @@ type job struct {
 	created  time.Time
 	asked    time.Time // the creation time that was asked for
 	compat   string
+	unsafe   packages.Unsafe
 
 	receipts []*store.Receipt
 	tree     *rootfs.Tree
@@ -121,15 +122,15 @@ func (b *builder) resolve(ctx context.Context) error {
 
 func (b *builder) fetch(ctx context.Context) error {
 	b.result.Lock = b.lock
-	b.result.Unsafe = b.unsafe()
 	for _, arch := range b.cfg.Architectures() {
-		j := &job{ws: b.ws, cfg: b.cfg, lock: b.lock, arch: arch, weights: b.options.Weights,
+		j := &job{ws: b.ws, cfg: b.cfg, lock: b.lock, arch: arch, weights: b.options.Weights, unsafe: b.options.Unsafe.packages(),
 			previous: b.lock.Segments(arch.APK), created: b.options.Created, asked: b.options.Created, compat: b.options.Compat}
 		if err := j.fetch(ctx); err != nil {
 			return err
 		}
 		b.jobs = append(b.jobs, j)
 	}
+	b.result.Unsafe = b.unsafe()
 	return nil
 }
 
@@ -138,6 +139,9 @@ func (b *builder) unsafe() []string {
 	var out []string
 	if b.lock.Cairn != nil {
 		out = append(out, b.lock.Cairn.Unsafe...)
+	}
+	for _, j := range b.jobs {
+		out = append(out, packages.Waived(j.receipts)...)
 	}
 	if b.options.Unsafe.BrokenSBOM {
 		out = append(out, "broken-sbom")
@@ -195,7 +199,9 @@ func (j *job) fetch(ctx context.Context) error {
 		return nil
 	}
 	var err error
-	if j.receipts, err = j.ws.Fetch(ctx, j.lock, j.arch.APK, slices.Concat(j.cfg.Contents.BuildRepositories, j.cfg.Contents.Repositories)); err != nil {
+	if j.receipts, err = j.ws.Fetch(ctx, j.lock, j.arch.APK, packages.FetchOptions{
+		Repositories: slices.Concat(j.cfg.Contents.BuildRepositories, j.cfg.Contents.Repositories), Unsafe: j.unsafe,
+	}); err != nil {
 		return err
 	}
 	if j.created.IsZero() {

@@ -24,7 +24,7 @@ func Lock(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o Loc
 		return nil, err
 	}
 	for _, arch := range cfg.Architectures() {
-		j := &job{ws: ws, cfg: cfg, lock: l, arch: arch}
+		j := &job{ws: ws, cfg: cfg, lock: l, arch: arch, unsafe: o.Unsafe.packages()}
 		if o.Previous != nil && o.Previous.Cairn != nil && o.Previous.Cairn.Request.Layering == l.Cairn.Request.Layering {
 			j.previous = o.Previous.Segments(arch.APK)
 		}
@@ -42,7 +42,7 @@ func resolve(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o 
 		return nil, err
 	}
 	r.Previous, r.Update, r.UpdateAll, r.AllowRollback = o.Previous, o.Update, o.UpdateAll, o.AllowRollback
-	r.UnsafeUnsigned = o.Unsafe.UnsignedIndex
+	r.Unsafe = o.Unsafe.packages()
 	return ws.Resolve(ctx, r)
 }
 

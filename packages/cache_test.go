@@ -11,7 +11,7 @@ import (
 func TestCacheMaintenance(t *testing.T) {
 	s := newSample(t)
 	w := open(t, Options{})
-	receipts, err := w.Fetch(t.Context(), s.lock, "x86_64", nil)
+	receipts, err := w.Fetch(t.Context(), s.lock, "x86_64", FetchOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func TestCacheMaintenance(t *testing.T) {
 		t.Error("the damaged blob is still there")
 	}
 	w.Forget()
-	if _, err := w.Fetch(t.Context(), s.lock, "x86_64", nil); err != nil {
+	if _, err := w.Fetch(t.Context(), s.lock, "x86_64", FetchOptions{}); err != nil {
 		t.Error("after the check:", err)
 	}
 }
@@ -47,7 +47,7 @@ func TestPruneAndClean(t *testing.T) {
 	cache := t.TempDir()
 	s := newSample(t)
 	w := open(t, Options{CacheDir: cache})
-	if _, err := w.Fetch(t.Context(), s.lock, "x86_64", nil); err != nil {
+	if _, err := w.Fetch(t.Context(), s.lock, "x86_64", FetchOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	old := store.PruneOptions{KeepNewerThan: time.Now().Add(-time.Hour)}
@@ -69,7 +69,7 @@ func TestPruneAndClean(t *testing.T) {
 		t.Errorf("after clean: %+v, %v", info, err)
 	}
 	w.Forget()
-	if _, err := w.Fetch(t.Context(), s.lock, "x86_64", nil); err != nil {
+	if _, err := w.Fetch(t.Context(), s.lock, "x86_64", FetchOptions{}); err != nil {
 		t.Error("after clean:", err)
 	}
 }

@@ -32,7 +32,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	receipts, err := ws.Fetch(ctx, lock, "aarch64", nil)
+	receipts, err := ws.Fetch(ctx, lock, "aarch64", packages.FetchOptions{})
 	if err != nil {
 		panic(err)
 	}

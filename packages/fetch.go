@@ -20,30 +20,34 @@ import (
 
 // lockPackages brings the chosen packages of one architecture into the store
 // and pins them.
-func (w *Workspace) lockPackages(ctx context.Context, a *resolved) ([]lock.Package, error) {
+func (w *Workspace) lockPackages(ctx context.Context, a *resolved, unsafe Unsafe) (_ []lock.Package, waived []string, err error) {
 	out := make([]lock.Package, len(a.solution.Choices))
+	receipts := make([]*store.Receipt, len(out))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(w.options.Jobs)
 	for i, c := range a.solution.Choices {
 		g.Go(func() error {
 			src, ix := a.sources[c.Repository], a.indexes[c.Repository]
-			receipt, err := w.obtain(ctx, a.arch, c.Package.ID(), expectation(c.Package, src.Keyring), func(ctx context.Context) (io.ReadCloser, error) {
+			receipt, err := w.obtain(ctx, a.arch, c.Package.ID(), expectation(c.Package, src.Keyring, unsafe), func(ctx context.Context) (io.ReadCloser, error) {
 				body, _, err := w.client.OpenPackage(ctx, ix, c.Package)
 				return body, err
 			})
 			if err != nil {
 				return err
 			}
-			out[i] = pin(receipt, src, c, a.arch)
+			out[i], receipts[i] = pin(receipt, src, c, a.arch), receipt
 			return nil
 		})
 	}
-	return out, g.Wait()
+	if err := g.Wait(); err != nil {
+		return nil, nil, err
+	}
+	return out, Waived(receipts), nil
 }
 
 // expectation is what the index says of a package.
-func expectation(p *apk.Package, ring *repository.Keyring) store.Expect {
-	return store.Expect{Name: p.Name, Version: p.Version, Checksum: p.Checksum, Size: p.Size, Key: keyOf(ring)}
+func expectation(p *apk.Package, ring *repository.Keyring, unsafe Unsafe) store.Expect {
+	return store.Expect{Name: p.Name, Version: p.Version, Checksum: p.Checksum, Size: p.Size, Key: keyOf(ring), Unsafe: unsafe.store()}
 }
 
 // obtain returns the receipt of a package, from this process, from the store,
@@ -109,16 +113,23 @@ func pin(r *store.Receipt, src repository.Source, c solve.Choice, arch string) l
 	return p
 }
 
+// FetchOptions says how the packages of a lock are read.
+type FetchOptions struct {
+	// Repositories are those of the configuration: where one of them is the
+	// lock's but for the credentials in it, it is used, because a lock holds
+	// none.
+	Repositories []string
+	Unsafe       Unsafe
+}
+
 // Fetch brings the packages of one architecture of a lock into the store, and
 // returns their receipts in installation order. Every hash in the lock is
 // checked against every receipt, also of packages that were there already;
-// blobs are checked when they are used. repositories are those of the
-// configuration: where one of them is the lock's but for the credentials in it,
-// it is used, because a lock holds none.
+// blobs are checked when they are used.
 //
 // Errors are the store's for packages that differ from the lock, and the
 // repository's for those that cannot be read.
-func (w *Workspace) Fetch(ctx context.Context, l *lock.Lock, arch string, repositories []string) ([]*store.Receipt, error) {
+func (w *Workspace) Fetch(ctx context.Context, l *lock.Lock, arch string, o FetchOptions) ([]*store.Receipt, error) {
 	locked := l.For(arch)
 	ring, err := lockedKeys(l)
 	if err != nil {
@@ -129,13 +140,13 @@ func (w *Workspace) Fetch(ctx context.Context, l *lock.Lock, arch string, reposi
 	g.SetLimit(w.options.Jobs)
 	for i := range locked {
 		p := &locked[i]
-		want := store.Expect{Name: p.Name, Version: p.Version, Checksum: p.Checksum, Key: keyOf(ring)}
+		want := store.Expect{Name: p.Name, Version: p.Version, Checksum: p.Checksum, Key: keyOf(ring), Unsafe: o.Unsafe.store()}
 		if p.Cairn != nil {
 			want.FileSHA256, want.ReceiptSHA256, want.Size = p.Cairn.SHA256, p.Cairn.Receipt, p.Cairn.Size
 		}
 		g.Go(func() error {
 			receipt, err := w.obtain(ctx, arch, p.Name+"-"+p.Version, want, func(ctx context.Context) (io.ReadCloser, error) {
-				return w.openLocked(ctx, p, want.Size, repositories)
+				return w.openLocked(ctx, p, want.Size, o.Repositories)
 			})
 			if err == nil {
 				err = agrees(p, receipt)

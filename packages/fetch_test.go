@@ -35,7 +35,7 @@ func TestFetchFromALock(t *testing.T) {
 	s := newSample(t)
 	cache := t.TempDir()
 	w := open(t, Options{CacheDir: cache})
-	first, err := w.Fetch(t.Context(), s.lock, "x86_64", nil)
+	first, err := w.Fetch(t.Context(), s.lock, "x86_64", FetchOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestFetchFromALock(t *testing.T) {
 	// What the store holds needs no network, in this process or the next.
 	before := s.http.requests.Load()
 	for _, w := range []*Workspace{w, open(t, Options{CacheDir: cache, Offline: true})} {
-		again, err := w.Fetch(t.Context(), s.lock, "x86_64", nil)
+		again, err := w.Fetch(t.Context(), s.lock, "x86_64", FetchOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,14 +62,14 @@ func TestFetchFromALock(t *testing.T) {
 		t.Errorf("%d requests for what is in the store", n)
 	}
 	// An architecture that is not locked has nothing.
-	if got, err := w.Fetch(t.Context(), s.lock, "aarch64", nil); err != nil || len(got) != 0 {
+	if got, err := w.Fetch(t.Context(), s.lock, "aarch64", FetchOptions{}); err != nil || len(got) != 0 {
 		t.Errorf("aarch64: %v, %v", got, err)
 	}
 }
 
 func TestFetchOffline(t *testing.T) {
 	s := newSample(t)
-	_, err := open(t, Options{Offline: true}).Fetch(t.Context(), s.lock, "x86_64", nil)
+	_, err := open(t, Options{Offline: true}).Fetch(t.Context(), s.lock, "x86_64", FetchOptions{})
 	if !errors.Is(err, repository.ErrOffline) {
 		t.Errorf("error %v, expected %v", err, repository.ErrOffline)
 	}
@@ -77,7 +77,7 @@ func TestFetchOffline(t *testing.T) {
 
 func TestFetchStopsWithTheContext(t *testing.T) {
 	s := newSample(t)
-	_, err := open(t, Options{}).Fetch(cancelled(), s.lock, "x86_64", nil)
+	_, err := open(t, Options{}).Fetch(cancelled(), s.lock, "x86_64", FetchOptions{})
 	wantError(t, err, "context canceled")
 }
 
@@ -108,7 +108,7 @@ func TestFetchRefusesOtherBytes(t *testing.T) {
 				t.Fatal(err)
 			}
 			w := open(t, Options{})
-			_, err := w.Fetch(t.Context(), s.lock, "x86_64", nil)
+			_, err := w.Fetch(t.Context(), s.lock, "x86_64", FetchOptions{})
 			wantError(t, err, "app-1-r0")
 			if _, err := w.Store().Lookup(s.lock.For("x86_64")[1].Checksum); !errors.Is(err, store.ErrNotFound) {
 				t.Errorf("the store has it: %v", err)
@@ -117,7 +117,7 @@ func TestFetchRefusesOtherBytes(t *testing.T) {
 			if err := os.WriteFile(s.file, good, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := w.Fetch(t.Context(), s.lock, "x86_64", nil); err != nil {
+			if _, err := w.Fetch(t.Context(), s.lock, "x86_64", FetchOptions{}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -155,12 +155,12 @@ func TestFetchChecksEveryHashOfTheLock(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSample(t)
 			warm := open(t, Options{})
-			if _, err := warm.Fetch(t.Context(), s.lock, "x86_64", nil); err != nil {
+			if _, err := warm.Fetch(t.Context(), s.lock, "x86_64", FetchOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			alter(&s.lock.Contents.Packages[1])
 			for _, w := range []*Workspace{open(t, Options{}), warm} {
-				if _, err := w.Fetch(t.Context(), s.lock, "x86_64", nil); err == nil {
+				if _, err := w.Fetch(t.Context(), s.lock, "x86_64", FetchOptions{}); err == nil {
 					t.Errorf("accepted (warm: %v)", w == warm)
 				}
 			}
@@ -171,14 +171,14 @@ func TestFetchChecksEveryHashOfTheLock(t *testing.T) {
 func TestFetchRefusesAnUnknownURL(t *testing.T) {
 	s := newSample(t)
 	s.lock.Contents.Packages[1].URL = s.http.URL + "/other.apk"
-	_, err := open(t, Options{}).Fetch(t.Context(), s.lock, "x86_64", nil)
+	_, err := open(t, Options{}).Fetch(t.Context(), s.lock, "x86_64", FetchOptions{})
 	wantError(t, err, "package app-1-r0: url", "expected REPOSITORY/x86_64/app-1-r0.apk")
 }
 
 func TestFetchRefusesABrokenKeyring(t *testing.T) {
 	s := newSample(t)
 	s.lock.Contents.Keyring[0].Content = "no key"
-	_, err := open(t, Options{}).Fetch(t.Context(), s.lock, "x86_64", nil)
+	_, err := open(t, Options{}).Fetch(t.Context(), s.lock, "x86_64", FetchOptions{})
 	wantError(t, err, "keyring: ")
 	if !errors.Is(err, lock.ErrInvalid) {
 		t.Errorf("error %v, expected %v", err, lock.ErrInvalid)
@@ -193,11 +193,11 @@ func TestFetchFromApkosLock(t *testing.T) {
 		s.lock.Contents.Packages[i].Cairn = nil
 	}
 	s.lock.Contents.Keyring[0].Content = ""
-	if _, err := open(t, Options{}).Fetch(t.Context(), s.lock, "x86_64", nil); err != nil {
+	if _, err := open(t, Options{}).Fetch(t.Context(), s.lock, "x86_64", FetchOptions{}); err != nil {
 		t.Error(err)
 	}
 	s.lock.Contents.Packages[1].Data.Checksum = lock.Checksum(apk.SHA256{1})
-	_, err := open(t, Options{}).Fetch(t.Context(), s.lock, "x86_64", nil)
+	_, err := open(t, Options{}).Fetch(t.Context(), s.lock, "x86_64", FetchOptions{})
 	wantError(t, err, "package app-1-r0: data section: found sha256-", "lock has sha256-")
 	if !errors.Is(err, store.ErrMismatch) {
 		t.Errorf("error %v, expected %v", err, store.ErrMismatch)
@@ -241,7 +241,7 @@ func TestKeys(t *testing.T) {
 func TestForgetAsksTheStoreAgain(t *testing.T) {
 	s := newSample(t)
 	w := open(t, Options{})
-	receipts, err := w.Fetch(t.Context(), s.lock, "x86_64", nil)
+	receipts, err := w.Fetch(t.Context(), s.lock, "x86_64", FetchOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +250,7 @@ func TestForgetAsksTheStoreAgain(t *testing.T) {
 	}
 	before := s.http.requests.Load()
 	w.Forget()
-	if _, err := w.Fetch(t.Context(), s.lock, "x86_64", nil); err != nil {
+	if _, err := w.Fetch(t.Context(), s.lock, "x86_64", FetchOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if s.http.requests.Load() == before {

@@ -20,7 +20,7 @@
 //	if err != nil {
 //		return err
 //	}
-//	receipts, err := ws.Fetch(ctx, l, "x86_64", nil)
+//	receipts, err := ws.Fetch(ctx, l, "x86_64", packages.FetchOptions{})
 package packages
 
 import (
@@ -43,6 +43,11 @@ type Options struct {
 	// CacheDir holds the store and the index cache. Default: cairn in the
 	// user's cache directory.
 	CacheDir string
+	// SecretFile, when given, holds a secret, and is made when it is missing.
+	// With it, who can write to the cache directory alone, such as the jobs
+	// that share it on a build server, cannot supply index entries or keys.
+	// Keep it outside CacheDir.
+	SecretFile string
 	// Offline forbids every network connection.
 	Offline bool
 	// MaxSize limits the store, in bytes; 0 is no limit.
@@ -118,12 +123,19 @@ func Open(o Options) (*Workspace, error) {
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
+	var secret []byte
+	if o.SecretFile != "" {
+		if secret, err = repository.CacheSecretFile(o.SecretFile); err != nil {
+			return nil, errors.Join(err, st.Close())
+		}
+	}
 	client, err := repository.NewClient(repository.Options{
-		Auth:     auth,
-		CacheDir: filepath.Join(o.CacheDir, "index"),
-		Offline:  o.Offline,
-		Limits:   o.Limits,
-		Builtins: map[string]fs.FS{"demo": demo.FS()},
+		Auth:        auth,
+		CacheDir:    filepath.Join(o.CacheDir, "index"),
+		CacheSecret: secret,
+		Offline:     o.Offline,
+		Limits:      o.Limits,
+		Builtins:    map[string]fs.FS{"demo": demo.FS()},
 	})
 	if err != nil {
 		return nil, errors.Join(err, st.Close())

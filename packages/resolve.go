@@ -13,6 +13,7 @@ import (
 	"github.com/cairn-dev/cairn/packages/lock"
 	"github.com/cairn-dev/cairn/packages/repository"
 	"github.com/cairn-dev/cairn/packages/solve"
+	"github.com/cairn-dev/cairn/packages/store"
 )
 
 // Request is what to resolve.
@@ -41,8 +42,7 @@ type Request struct {
 	UpdateAll bool
 	// AllowRollback accepts an index that is older than the one locked.
 	AllowRollback bool
-	// UnsafeUnsigned accepts indexes without a verified signature.
-	UnsafeUnsigned bool
+	Unsafe        Unsafe
 
 	// Name, Checksum and Record go into the lock as they are.
 	Name     string
@@ -81,17 +81,20 @@ func (w *Workspace) Resolve(ctx context.Context, r Request) (*lock.Lock, error) 
 		Config:  lock.Config{Name: r.Name, Checksum: r.Checksum},
 		Cairn:   &lock.Cairn{Format: lock.Format, Request: r.Record},
 	}
-	if r.UnsafeUnsigned && slices.ContainsFunc(arches, usedUnsigned) {
+	if slices.ContainsFunc(arches, usedUnsigned) {
 		l.Cairn.Unsafe = append(l.Cairn.Unsafe, UnsafeUnsignedIndex)
 	}
 	for _, a := range arches {
 		a.describe(l, r)
-		pkgs, err := w.lockPackages(ctx, a)
+		pkgs, waived, err := w.lockPackages(ctx, a, r.Unsafe)
 		if err != nil {
 			return nil, err
 		}
+		l.Cairn.Unsafe = append(l.Cairn.Unsafe, waived...)
 		l.Contents.Packages = append(l.Contents.Packages, pkgs...)
 	}
+	slices.Sort(l.Cairn.Unsafe)
+	l.Cairn.Unsafe = slices.Compact(l.Cairn.Unsafe)
 	return l, nil
 }
 
@@ -113,9 +116,48 @@ func (r *Request) checkUpdate() error {
 	return nil
 }
 
-// UnsafeUnsignedIndex is how a lock and an image record that an index was
-// accepted without a verified signature.
-const UnsafeUnsignedIndex = "unsigned-index"
+// Unsafe switches checks off. What was skipped because of a switch is recorded
+// in the lock and in the image.
+type Unsafe struct {
+	// UnsignedIndex accepts indexes without a verified signature.
+	UnsignedIndex bool
+	// MissingDataHash accepts packages whose control section names no hash of
+	// the data section: nothing that is signed covers their content.
+	MissingDataHash bool
+	// PackageSignature does not check the packages' own signatures.
+	PackageSignature bool
+}
+
+// How a lock and an image record what was skipped.
+const (
+	UnsafeUnsignedIndex    = "unsigned-index"
+	UnsafeMissingDataHash  = "missing-datahash"
+	UnsafePackageSignature = "package-signature"
+)
+
+// Waived spells, for lock and image, the checks that the store says it skipped
+// for these packages.
+func Waived(receipts []*store.Receipt) []string {
+	var out []string
+	for _, r := range receipts {
+		for _, check := range r.Waived {
+			switch check {
+			case store.WaivedDataHash:
+				out = append(out, UnsafeMissingDataHash)
+			case store.WaivedSignature:
+				out = append(out, UnsafePackageSignature)
+			default:
+				out = append(out, check)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func (u Unsafe) store() store.Unsafe {
+	return store.Unsafe{NoDataHash: u.MissingDataHash, NoSignature: u.PackageSignature}
+}
 
 func usedUnsigned(a *resolved) bool {
 	return slices.ContainsFunc(a.indexes, func(ix *repository.Index) bool { return ix.UnsafeUnsigned })
@@ -136,7 +178,7 @@ func (w *Workspace) loadAll(ctx context.Context, r Request) ([]*resolved, error)
 			if err != nil {
 				return nil, errors.Join(err, g.Wait())
 			}
-			src.UnsafeUnsigned = r.UnsafeUnsigned
+			src.UnsafeUnsigned = r.Unsafe.UnsignedIndex
 			g.Go(func() error {
 				var err error
 				a.sources[i], a.indexes[i], err = w.load(ctx, r, src)

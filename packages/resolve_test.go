@@ -32,7 +32,7 @@ func TestResolvePinsEverything(t *testing.T) {
 		if got := ids(l, arch); got != "app-1-r0 lib-1.2-r0" {
 			t.Errorf("%s: %s", arch, got)
 		}
-		receipts, err := w.Fetch(t.Context(), l, arch, nil)
+		receipts, err := w.Fetch(t.Context(), l, arch, FetchOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -291,7 +291,7 @@ func TestUnsignedIndexesAreRecorded(t *testing.T) {
 	if !errors.Is(err, repository.ErrUnsigned) {
 		t.Fatalf("error %v, expected %v", err, repository.ErrUnsigned)
 	}
-	r.UnsafeUnsigned = true
+	r.Unsafe.UnsignedIndex = true
 	l := resolve(t, open(t, Options{}), r)
 	if diff := cmp.Diff([]string{UnsafeUnsignedIndex}, l.Cairn.Unsafe); diff != "" {
 		t.Error(diff)
@@ -364,10 +364,10 @@ func TestCredentialsStayOutOfTheLock(t *testing.T) {
 	}
 	// From the lock in an empty store: only with the configuration's line.
 	w := open(t, Options{})
-	if _, err := w.Fetch(t.Context(), l, "x86_64", nil); err == nil {
+	if _, err := w.Fetch(t.Context(), l, "x86_64", FetchOptions{}); err == nil {
 		t.Error("fetched without credentials")
 	}
-	if _, err := w.Fetch(t.Context(), l, "x86_64", []string{"@other http://127.0.0.1:1", secret}); err != nil {
+	if _, err := w.Fetch(t.Context(), l, "x86_64", FetchOptions{Repositories: []string{"@other http://127.0.0.1:1", secret}}); err != nil {
 		t.Error(err)
 	}
 }
@@ -381,7 +381,7 @@ func TestSecretQueriesStayOutOfTheLock(t *testing.T) {
 	if text := marshal(t, l); strings.Contains(text, "s3cret") {
 		t.Errorf("the lock has the token:\n%s", text)
 	}
-	if _, err := open(t, Options{}).Fetch(t.Context(), l, "x86_64", []string{line}); err != nil {
+	if _, err := open(t, Options{}).Fetch(t.Context(), l, "x86_64", FetchOptions{Repositories: []string{line}}); err != nil {
 		t.Error(err)
 	}
 }

@@ -87,7 +87,7 @@ func (b *buildFlags) run(cmd *cobra.Command, a *app, args []string) error {
 
 // options checks what can be checked before anything is read.
 func (b *buildFlags) options(args []string) (assemble.Options, error) {
-	o := assemble.Options{Outputs: b.outputs, Compat: b.compat, Unsafe: b.unsafe(), Version: buildVersion(), Author: b.author}
+	o := assemble.Options{Outputs: b.outputs, Compat: b.compat, Unsafe: b.off, Version: buildVersion(), Author: b.author}
 	if len(args) > 1 {
 		o.Tags = []string{args[1]}
 	}
@@ -160,6 +160,9 @@ func summary(w io.Writer, res *assemble.Result) error {
 	}
 	for _, o := range append(append([]string{}, res.Outputs...), res.SBOMs...) {
 		fmt.Fprintf(w, "wrote %s\n", o)
+	}
+	for _, warning := range res.Warnings {
+		fmt.Fprintf(w, "cairn: warning: %s\n", warning)
 	}
 	for _, u := range res.Unsafe {
 		fmt.Fprintf(w, "unsafe: %s\n", u)

@@ -61,7 +61,8 @@ var classes = []struct {
 		return isType[*config.Errors](err) || errors.Is(err, lock.ErrInvalid)
 	}},
 	{exitUnsolvable, func(err error) bool {
-		return isType[*solve.UnsatisfiableError](err) || isType[*solve.MissingError](err)
+		return isType[*solve.UnsatisfiableError](err) || isType[*solve.MissingError](err) ||
+			isType[*solve.UnknownTagError](err) || isType[*solve.LimitError](err)
 	}},
 	{exitStorage, func(err error) bool {
 		return anyOf(err, image.ErrNotWritable, store.ErrNoSpace, store.ErrBusy, store.ErrFormat,

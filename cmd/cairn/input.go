@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -26,8 +28,7 @@ type inputFlags struct {
 	lockfile     string
 	storeFlags
 
-	unsignedIndex bool
-	brokenSBOM    bool
+	off assemble.Unsafe
 }
 
 // storeFlags are the flags of every command that opens the store.
@@ -56,9 +57,15 @@ func (s *storeFlags) open(a *app, progress func(packages.Event)) (*packages.Work
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--cache-max-size: %w", err)}
 	}
-	return packages.Open(packages.Options{
-		CacheDir: s.cacheDir, Offline: s.offline, MaxSize: size, Jobs: s.jobs, Progress: progress,
-	})
+	o := packages.Options{CacheDir: s.cacheDir, Offline: s.offline, MaxSize: size, Jobs: s.jobs, Progress: progress}
+	if dir, err := os.UserConfigDir(); err == nil {
+		o.SecretFile = filepath.Join(dir, "cairn", "cache-secret")
+		if ws, err := packages.Open(o); err == nil {
+			return ws, nil
+		}
+		o.SecretFile = "" // a home that cannot be written to must not stop a build
+	}
+	return packages.Open(o)
 }
 
 func (in *inputFlags) register(cmd *cobra.Command) {
@@ -72,13 +79,11 @@ func (in *inputFlags) register(cmd *cobra.Command) {
 	f.StringSliceVar(&in.includePaths, "include-paths", nil, "more `directories` to look for included files in")
 	f.BoolVar(&in.vcs, "vcs", true, "find out the URL and revision of the configuration's git checkout")
 	f.StringVar(&in.lockfile, "lockfile", "", "the lock `file` (default: CONFIG with .lock.json, when there is one)")
-	f.BoolVar(&in.unsignedIndex, "unsafe-unsigned-index", false, "accept indexes without a verified signature (recorded in the image)")
-	f.BoolVar(&in.brokenSBOM, "unsafe-broken-sbom", false, "skip embedded SBOMs that cannot be read (recorded in the image)")
+	f.BoolVar(&in.off.UnsignedIndex, "unsafe-unsigned-index", false, "accept indexes without a verified signature (recorded in the image)")
+	f.BoolVar(&in.off.MissingDataHash, "unsafe-missing-datahash", false, "accept packages that name no hash of their content (recorded in the image)")
+	f.BoolVar(&in.off.PackageSignature, "unsafe-package-signature", false, "do not check the packages' own signatures (recorded in the image)")
+	f.BoolVar(&in.off.BrokenSBOM, "unsafe-broken-sbom", false, "skip embedded SBOMs that cannot be read (recorded in the image)")
 	in.storeFlags.register(cmd)
-}
-
-func (in *inputFlags) unsafe() assemble.Unsafe {
-	return assemble.Unsafe{UnsignedIndex: in.unsignedIndex, BrokenSBOM: in.brokenSBOM}
 }
 
 // load reads the configuration and applies the flags to it.

@@ -52,7 +52,7 @@ named ones. What moves, and why, is printed.`,
 			defer ws.Close()
 			l, err := assemble.Lock(cmd.Context(), ws, cfg, assemble.LockOptions{
 				Previous: old, UpdateAll: cmd.Flags().Changed("update") && contains(update, allPackages),
-				Update: update, AllowRollback: rollback, Unsafe: in.unsafe(),
+				Update: update, AllowRollback: rollback, Unsafe: in.off,
 			})
 			if err != nil {
 				return err

@@ -107,6 +107,8 @@ func cmdDamage(ts *testscript.TestScript, neg bool, args []string) {
 //	package NAME VERSION
 //	depends|provides|install_if|replaces|origin|license TEXT
 //	builddate SECONDS
+//	nodatahash
+//	wrongsignature
 //	dir PATH MODE
 //	file PATH MODE CONTENT…
 //	link PATH TARGET
@@ -184,6 +186,10 @@ func addToSpec(s *apktest.Spec, key, rest string) (err error) {
 		p.Origin = rest
 	case "license":
 		p.License = rest
+	case "nodatahash":
+		s.NoDataHash = true
+	case "wrongsignature":
+		s.WrongSignature = true
 	case "builddate":
 		p.BuildTime, err = strconv.ParseInt(rest, 10, 64)
 	case "dir":

@@ -208,7 +208,7 @@ func (in *inputFlags) plans(ctx context.Context, a *app, s subject, arg string) 
 		return nil, err
 	}
 	defer ws.Close()
-	return assemble.Plan(ctx, ws, cfg, assemble.Options{Lock: l, Unsafe: in.unsafe()})
+	return assemble.Plan(ctx, ws, cfg, assemble.Options{Lock: l, Unsafe: in.off})
 }
 
 // configOf is the configuration that a lock stands beside, empty for none.

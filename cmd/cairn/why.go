@@ -167,5 +167,5 @@ func (in *inputFlags) lockOf(ctx context.Context, a *app, path string) (*lock.Lo
 		return nil, err
 	}
 	defer ws.Close()
-	return assemble.Lock(ctx, ws, cfg, assemble.LockOptions{Unsafe: in.unsafe()})
+	return assemble.Lock(ctx, ws, cfg, assemble.LockOptions{Unsafe: in.off})
 }

@@ -95,10 +95,16 @@ func TestRedirectToAnotherPortLeaksNothing(t *testing.T) {
 
 func TestRedirectsRefused(t *testing.T) {
 	plain := serve(t, static(signedIndex(t)))
-	down := tlsServer(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, plain.URL+"/x?secret", http.StatusFound) })
+	down := tlsServer(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, plain.URL+"/x?secret", http.StatusFound)
+	})
 	var loop *recorder
-	loop = serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, loop.URL+r.URL.Path+"x", http.StatusFound) })
-	odd := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "file:///etc/passwd", http.StatusFound) })
+	loop = serve(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, loop.URL+r.URL.Path+"x", http.StatusFound)
+	})
+	odd := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "file:///etc/passwd", http.StatusFound)
+	})
 	c := mustClient(t, fast(Options{TLS: trusting(down)}))
 	for _, x := range []struct {
 		srv  *recorder

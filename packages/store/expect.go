@@ -36,6 +36,13 @@ type Unsafe struct {
 	NoSignature bool // do not check the package's own signature
 }
 
+// The checks that [Receipt.Waived] can name.
+const (
+	WaivedChecksum  = "control checksum"
+	WaivedDataHash  = "data hash"
+	WaivedSignature = "package signature"
+)
+
 // ID returns "name-version", or the checksum when there is no name.
 func (e *Expect) ID() string {
 	switch {
@@ -70,10 +77,10 @@ func (e *Expect) checkHead(r *Receipt) error {
 		return fmt.Errorf("package %s: %w: nothing vouches for the data section", id, errNoDataHash)
 	}
 	if e.Checksum.IsZero() && e.FileSHA256.IsZero() {
-		r.Waived = append(r.Waived, "control checksum")
+		r.Waived = append(r.Waived, WaivedChecksum)
 	}
 	if p.DataHash.IsZero() {
-		r.Waived = append(r.Waived, "data hash")
+		r.Waived = append(r.Waived, WaivedDataHash)
 	}
 	return e.checkSignature(r)
 }
@@ -84,7 +91,7 @@ func (e *Expect) checkSignature(r *Receipt) error {
 		return nil
 	}
 	if e.Unsafe.NoSignature {
-		r.Waived = append(r.Waived, "package signature")
+		r.Waived = append(r.Waived, WaivedSignature)
 		return nil
 	}
 	list, err := apk.ReadSignatures(r.Signature)
@@ -156,4 +163,4 @@ func (r *Receipt) complete(h *apk.Head) {
 	}
 }
 
-var errNoDataHash = errors.New(".PKGINFO: no datahash")
+var errNoDataHash = fmt.Errorf(".PKGINFO: no datahash"+"%.0w", ErrMalformed) // the verb prints nothing
