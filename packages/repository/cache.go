@@ -199,10 +199,10 @@ func (c *cache) touch(name string) {
 
 // CacheInfo sums up a client's cache.
 type CacheInfo struct {
-	URLs   int   // indexes and keys known by their URL
-	Files  int   // their contents
-	Parsed int   // parsed indexes
-	Bytes  int64 // of all files
+	URLs   int   `json:"urls"`   // indexes and keys known by their URL
+	Files  int   `json:"files"`  // their contents
+	Parsed int   `json:"parsed"` // parsed indexes
+	Bytes  int64 `json:"bytes"`  // of all files
 }
 
 // CacheInfo counts what the cache holds; all zero without one.
