@@ -29,7 +29,7 @@ check:
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 
-# Takes some minutes; BENCH_FLAGS="-cases synthetic" leaves the Debian closures out.
+# Takes some minutes; BENCH_FLAGS=-cases=synthetic leaves the Debian closures out.
 bench: $(BIN)
 	$(GO) build -o bin/cairn-bench ./cmd/cairn-bench
 	bin/cairn-bench -cairn $(BIN) $(BENCH_FLAGS)
