@@ -16,6 +16,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/cairn-dev/cairn/assemble/rootfs"
 	"github.com/cairn-dev/cairn/packages/apk"
 )
 
@@ -162,13 +163,8 @@ func Files(ctx context.Context, img v1.Image) ([]apk.Entry, error) {
 	for _, e := range tree.entries {
 		out = append(out, *e)
 	}
-	slices.SortFunc(out, func(a, b apk.Entry) int { return comparePaths(a.Path, b.Path) })
+	slices.SortFunc(out, func(a, b apk.Entry) int { return rootfs.ComparePaths(a.Path, b.Path) })
 	return out, nil
-}
-
-// comparePaths orders paths component by component.
-func comparePaths(a, b string) int {
-	return slices.Compare(strings.Split(a, "/"), strings.Split(b, "/"))
 }
 
 // flat is a file tree by path.

@@ -29,12 +29,6 @@ type Settings struct {
 	BaseName, BaseDigest string
 }
 
-// The variables that apko sets when a configuration does not.
-var defaultEnvironment = map[string]string{
-	"PATH":          "/usr/local/sbin:/usr/local/bin:/usr/bin:/usr/sbin:/sbin:/bin",
-	"SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
-}
-
 // serviceBundle is the command that runs the services of an entrypoint of type
 // service-bundle.
 const serviceBundle = "/bin/s6-svscan /sv"
@@ -44,7 +38,7 @@ const serviceBundle = "/bin/s6-svscan /sv"
 // /bin/sh -c, PATH and SSL_CERT_FILE have defaults.
 func SettingsOf(c *config.Config) (Settings, error) {
 	s := Settings{
-		Env:         environment(c.Environment),
+		Env:         c.Env(),
 		User:        c.Accounts.RunAs,
 		WorkDir:     c.WorkDir,
 		Volumes:     slices.Clone(c.Volumes),
@@ -83,17 +77,6 @@ func split(key, command string) ([]string, error) {
 		return nil, fmt.Errorf("%s: %.120q: %w", key, command, err)
 	}
 	return words, nil
-}
-
-func environment(set map[string]string) []string {
-	all := maps.Clone(defaultEnvironment)
-	maps.Copy(all, set)
-	env := make([]string, 0, len(all))
-	for name, value := range all {
-		env = append(env, name+"="+value)
-	}
-	slices.Sort(env)
-	return env
 }
 
 // source splits VCSURL. apko cuts at the first "@", which takes the host of

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -51,7 +52,7 @@ named ones. What moves, and why, is printed.`,
 			}
 			defer ws.Close()
 			l, err := assemble.Lock(cmd.Context(), ws, cfg, assemble.LockOptions{
-				Previous: old, UpdateAll: cmd.Flags().Changed("update") && contains(update, allPackages),
+				Previous: old, UpdateAll: cmd.Flags().Changed("update") && slices.Contains(update, allPackages),
 				Update: update, AllowRollback: rollback, Unsafe: in.off,
 			})
 			if err != nil {
@@ -78,15 +79,6 @@ named ones. What moves, and why, is printed.`,
 // allPackages is what --update without a value stands for; no package can have
 // this name.
 const allPackages = "*"
-
-func contains(list []string, s string) bool {
-	for _, v := range list {
-		if v == s {
-			return true
-		}
-	}
-	return false
-}
 
 // lockReport is the JSON form of what lock did.
 type lockReport struct {
