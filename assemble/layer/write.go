@@ -114,13 +114,11 @@ type packing struct {
 
 // collect starts everything that does not depend on something else.
 func (w *writer) collect(g *errgroup.Group, ctx context.Context) error {
+	w.verbatim(g, ctx)
 	for i := range w.p.layers {
 		l := &w.p.layers[i]
 		w.out[i] = Layer{Kind: l.kind, Packages: l.packages}
 		if l.kind == Verbatim {
-			r := w.p.t.tree.Packages[l.packages[0]].Receipt
-			w.made[i] = &blob{path: w.st.BlobPath(r), digest: r.DataHash, diffID: r.DiffID, size: r.DataSize, inflated: r.InflatedSize}
-			g.Go(func() error { return w.st.Verify(ctx, r) })
 			continue
 		}
 		recipes, err := w.recipes(l)
@@ -146,6 +144,19 @@ func (w *writer) collect(g *errgroup.Group, ctx context.Context) error {
 		return err
 	})
 	return nil
+}
+
+// verbatim takes the layers that are packages as they are, and hashes them.
+func (w *writer) verbatim(g *errgroup.Group, ctx context.Context) {
+	var receipts []*store.Receipt
+	for i := range w.p.layers {
+		if l := &w.p.layers[i]; l.kind == Verbatim {
+			r := w.p.t.tree.Packages[l.packages[0]].Receipt
+			w.made[i] = &blob{path: w.st.BlobPath(r), digest: r.DataHash, diffID: r.DiffID, size: r.DataSize, inflated: r.InflatedSize}
+			receipts = append(receipts, r)
+		}
+	}
+	g.Go(func() error { return w.st.VerifyAll(ctx, receipts, runtime.GOMAXPROCS(0)) })
 }
 
 func (w *writer) recipes(l *planned) ([]*recipe, error) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/cairn-dev/cairn/packages/apk"
+	"github.com/cairn-dev/cairn/packages/store/internal/sha256x2"
 )
 
 // member takes the header block of a real member.
@@ -204,9 +205,11 @@ func (s *scanner) beginFile(e *apk.Entry) error {
 	return nil
 }
 
-// content takes a part of the current file's bytes.
+// content takes a part of the current file's bytes. The tar's own hash goes on
+// by as many, which are never too many: it is behind by the headers since then.
 func (s *scanner) content(b []byte) {
-	s.sum.Write(b)
+	sha256x2.Write(s.sum, b, s.tar, s.unhashed[:len(b)])
+	s.unhashed = s.unhashed[len(b):]
 	s.sum1.Write(b)
 	if s.keeping {
 		s.keep = append(s.keep, b...)

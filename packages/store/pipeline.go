@@ -13,6 +13,7 @@ import (
 
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/store/internal/inflate"
+	"github.com/cairn-dev/cairn/packages/store/internal/sha256x2"
 )
 
 // Sizes of the pooled buffers and how many of each kind may wait between two
@@ -65,8 +66,8 @@ func take(p *sync.Pool, refs int32) *buffer {
 }
 
 // dataStream reads a data section once and does everything that has to be done
-// with its bytes at the same time, in four goroutines: reading, writing and
-// hashing the compressed bytes; inflating; hashing the tar; reading the tar.
+// with its bytes at the same time, in three goroutines: reading, writing and
+// hashing the compressed bytes; inflating; reading and hashing the tar.
 type dataStream struct {
 	buffers *buffers
 	limits  Limits
@@ -75,12 +76,10 @@ type dataStream struct {
 	file    hash.Hash // whole-file digest, already fed with the head
 
 	compressed chan *buffer
-	toHash     chan *buffer
 	toScan     chan *buffer
 	failed     atomic.Bool
 
 	inflateErr, scanErr error
-	diffID              apk.SHA256
 	inflated            int64
 }
 
@@ -88,25 +87,25 @@ type dataStream struct {
 type streamed struct {
 	dataHash, fileHash, diffID apk.SHA256
 	size, inflated             int64
-	// broken is what is wrong with the contents; the digests are right even
-	// then, so that damage in transit can be told from a bad package.
+	// broken is what is wrong with the contents; the digests of the compressed
+	// bytes are right even then, so that damage in transit can be told from a
+	// bad package.
 	broken error
 }
 
 // run reads r to its end, which must come after at most limit bytes.
 func (d *dataStream) run(ctx context.Context, r *bufio.Reader, limit int64) (streamed, error) {
 	d.compressed = make(chan *buffer, waiting)
-	d.toHash = make(chan *buffer, waiting)
 	d.toScan = make(chan *buffer, waiting)
 	var steps sync.WaitGroup
 	steps.Go(d.inflate)
-	steps.Go(d.hash)
 	steps.Go(d.read)
 	data := sha256.New()
 	size, err := d.pump(ctx, r, data, limit)
 	close(d.compressed)
 	steps.Wait()
-	out := streamed{diffID: d.diffID, size: size, inflated: d.inflated}
+	out := streamed{size: size, inflated: d.inflated}
+	d.scan.tar.Sum(out.diffID[:0])
 	data.Sum(out.dataHash[:0])
 	d.file.Sum(out.fileHash[:0])
 	if out.broken = d.scanErr; out.broken == nil {
@@ -133,8 +132,7 @@ func (d *dataStream) pump(ctx context.Context, r *bufio.Reader, data hash.Hash, 
 			c.release()
 			return size, errTooLong
 		}
-		data.Write(c.data)
-		d.file.Write(c.data)
+		sha256x2.Write(data, c.data, d.file, c.data)
 		if d.blob != nil && !d.failed.Load() {
 			if _, err := d.blob.Write(c.data); err != nil {
 				c.release()
@@ -154,7 +152,6 @@ var errTooLong = errors.New("longer than allowed")
 // and takes the rest of the compressed buffers in any case.
 func (d *dataStream) inflate() {
 	defer close(d.toScan)
-	defer close(d.toHash)
 	var held *buffer
 	var size int64
 	z := d.buffers.reader(func() ([]byte, error) {
@@ -190,15 +187,13 @@ const ratioFrom = 256 << 20
 
 // nextInflated passes one buffer on. compressed is what was consumed so far.
 func (d *dataStream) nextInflated(z *inflate.Reader, compressed *int64) error {
-	b := take(&d.buffers.inflated, 2)
+	b := take(&d.buffers.inflated, 1)
 	n, err := z.Next(b.b)
 	b.data = b.b[inflate.Window : inflate.Window+n]
 	d.inflated += int64(n)
 	if n > 0 {
-		d.toHash <- b
 		d.toScan <- b
 	} else {
-		b.refs.Store(1)
 		b.release()
 	}
 	switch {
@@ -212,15 +207,6 @@ func (d *dataStream) nextInflated(z *inflate.Reader, compressed *int64) error {
 		return &kindError{kind: ErrMalformed, text: "package " + d.scan.id + ": data section", cause: err}
 	}
 	return nil
-}
-
-func (d *dataStream) hash() {
-	h := sha256.New()
-	for b := range d.toHash {
-		h.Write(b.data)
-		b.release()
-	}
-	h.Sum(d.diffID[:0])
 }
 
 func (d *dataStream) read() {

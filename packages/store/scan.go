@@ -34,6 +34,9 @@ type scanner struct {
 	ext    extended
 	seen   map[string]bool
 
+	tar      hash.Hash // of everything: the diff ID
+	unhashed []byte    // part of the bytes at hand that tar has not seen
+
 	current int // position of the entry whose content is being read
 	sum     hash.Hash
 	sum1    hash.Hash
@@ -58,7 +61,7 @@ const (
 
 func newScanner(id string, l Limits) *scanner {
 	return &scanner{id: id, limits: l, names: namespace{at: map[string]int32{}}, ext: noExtended(),
-		seen: map[string]bool{}, sum: sha256.New(), sum1: sha1.New()}
+		seen: map[string]bool{}, tar: sha256.New(), sum: sha256.New(), sum1: sha1.New()}
 }
 
 func (s *scanner) refuse(member, format string, args ...any) error {
@@ -75,6 +78,7 @@ func (s *scanner) note(format string, args ...any) {
 // Write takes the next bytes of the tar.
 func (s *scanner) Write(b []byte) (int, error) {
 	n := len(b)
+	s.unhashed = b
 	for len(b) > 0 {
 		used, err := s.step(b)
 		if err != nil {
@@ -83,6 +87,7 @@ func (s *scanner) Write(b []byte) (int, error) {
 		s.pos += int64(used)
 		b = b[used:]
 	}
+	s.tar.Write(s.unhashed)
 	return n, nil
 }
 

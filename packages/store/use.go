@@ -11,49 +11,9 @@ import (
 	"os"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/store/internal/inflate"
 )
-
-// Verify hashes the package's data section again. When it is not what was
-// ingested, the file is removed, so that the next ingestion puts it right, and
-// the error, an [ErrCorrupt], names it.
-func (s *Store) Verify(ctx context.Context, r *Receipt) error {
-	return s.verifyBlob(ctx, "package "+r.ID(), r.DataHash, r.DataSize)
-}
-
-func (s *Store) verifyBlob(ctx context.Context, what string, want apk.SHA256, size int64) error {
-	name := s.blobPath(want)
-	f, err := os.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return notFoundf(nil, "%s: data %s: not in the store", what, want)
-	}
-	if err != nil {
-		return storageError(what+": open "+name, err)
-	}
-	defer f.Close()
-	h := sha256.New()
-	n, err := s.copyTo(ctx, h, f)
-	if err != nil {
-		return storageError(what+": read "+name, err)
-	}
-	var got apk.SHA256
-	if h.Sum(got[:0]); got == want && n == size {
-		return nil
-	}
-	removeSame(f, name)
-	return corruptf(nil, "%s: %s: %d bytes with sha256 %s, expected %d with %s", what, name, n, got.Hex(), size, want.Hex())
-}
-
-// removeSame removes the file only if it is still the one that is open: another
-// process may have put it right.
-func removeSame(f *os.File, name string) {
-	if stillThere(f, name) {
-		_ = os.Remove(name)
-	}
-}
 
 // copyTo copies in pooled buffers until the end or until ctx is done.
 func (s *Store) copyTo(ctx context.Context, w io.Writer, r io.Reader) (n int64, err error) {
@@ -75,34 +35,6 @@ func (s *Store) copyTo(ctx context.Context, w io.Writer, r io.Reader) (n int64, 
 			return n, err
 		}
 	}
-}
-
-// VerifyAll is Verify for many packages, each data section once, with so many
-// at a time (2 when workers is less than 1). It goes on after a bad one; the
-// error joins all of them in the order of the receipts.
-func (s *Store) VerifyAll(ctx context.Context, receipts []*Receipt, workers int) error {
-	if workers < 1 {
-		workers = 2
-	}
-	var g errgroup.Group
-	g.SetLimit(workers)
-	errs := make([]error, len(receipts))
-	seen := make(map[apk.SHA256]bool, len(receipts))
-	for i, r := range receipts {
-		if seen[r.DataHash] {
-			continue
-		}
-		seen[r.DataHash] = true
-		g.Go(func() error {
-			errs[i] = s.Verify(ctx, r)
-			return nil
-		})
-	}
-	_ = g.Wait()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return errors.Join(errs...)
 }
 
 // OpenTar returns the package's data section inflated: the tar as it is. At its
