@@ -24,7 +24,7 @@ func (g *Graph) WriteCycloneDX(w io.Writer) error {
 	files := g.filesOf()
 	s.array("components", func() {
 		for i := range g.Components[1:] {
-			s.element(cdxOwner{g.Components[i+1].cdx(), g.cdxFiles(files[i+1])})
+			g.cdxElement(s, i+1, files[i+1])
 		}
 	})
 	s.array("dependencies", func() { g.cdxDependencies(s) })
@@ -227,34 +227,24 @@ func (g *Graph) filesOf() map[int][]int {
 	return files
 }
 
-// cdxOwner is a component with its files in place of nested components.
-type cdxOwner struct {
-	cdx.Component
-	Files []cdxFile `json:"components,omitempty"`
-}
-
-// cdxFile is the part of a component that a file needs: there are thousands.
-type cdxFile struct {
-	BOMRef      string            `json:"bom-ref"`
-	Type        cdx.ComponentType `json:"type"`
-	Name        string            `json:"name"`
-	Description string            `json:"description,omitempty"`
-	Hashes      [2]cdx.Hash       `json:"hashes"`
-}
-
-func (g *Graph) cdxFiles(entries []int) []cdxFile {
-	out := make([]cdxFile, 0, len(entries))
-	for _, i := range entries {
-		e, d := &g.tree.Entries[i], &g.sums[i]
-		out = append(out, cdxFile{
-			BOMRef:      fileID(e.Path),
-			Type:        cdx.ComponentTypeFile,
-			Name:        "/" + e.Path,
-			Description: linkComment(e.Type, e.Link),
-			Hashes:      [2]cdx.Hash{{Algorithm: cdx.HashAlgoSHA1, Value: d.sha1.Hex()}, {Algorithm: cdx.HashAlgoSHA256, Value: d.sha256.Hex()}},
-		})
+// cdxElement writes a component with its files in place of nested components.
+func (g *Graph) cdxElement(s *stream, at int, files []int) {
+	c := g.Components[at].cdx()
+	if len(files) == 0 {
+		s.element(c)
+		return
 	}
-	return out
+	s.open(c)
+	s.text(`,"components":[`)
+	for n, i := range files {
+		if n > 0 {
+			s.text(",")
+		}
+		e := &g.tree.Entries[i]
+		f := cdxFile{id: g.fileID(i), path: e.Path, description: linkComment(e.Type, e.Link), sums: &g.sums[i]}
+		s.append(&f)
+	}
+	s.text("]}")
 }
 
 // cdxDependencies writes the dependency graph: who depends on whom, and, for

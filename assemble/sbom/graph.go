@@ -122,6 +122,8 @@ type Graph struct {
 	paths  func() map[string]int32 // path → position in Components, made when asked for
 	mu     sync.Mutex
 	digest map[string]documentDigest // of documents that were written
+	once   sync.Once
+	ids    []string // per tree entry: of its element, made when asked for
 }
 
 // Image returns the image's component.

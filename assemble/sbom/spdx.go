@@ -28,7 +28,7 @@ func (g *Graph) WriteSPDX(w io.Writer) error {
 		}
 	})
 	if !g.input.OmitFiles {
-		s.array("files", func() { g.eachFile(func(i int) { s.element(g.spdxFile(i)) }) })
+		s.array("files", func() { g.eachFile(func(i int) { f := g.spdxFile(i); s.appended(&f) }) })
 	}
 	if len(g.Licenses) > 0 {
 		s.array("hasExtractedLicensingInfos", func() {
@@ -151,8 +151,7 @@ func (c *Component) allProperties() []Property {
 // eachFile calls f with the position of each tree entry that documents list.
 func (g *Graph) eachFile(f func(i int)) {
 	for i := range g.tree.Entries {
-		switch g.tree.Entries[i].Type {
-		case apk.TypeFile, apk.TypeHardlink, apk.TypeSymlink:
+		if isFile(g.tree.Entries[i].Type) {
 			f(i)
 		}
 	}
@@ -160,25 +159,22 @@ func (g *Graph) eachFile(f func(i int)) {
 
 // fileID names a path's element. It depends on the path alone, so that it
 // stays the same from image to image.
+func (g *Graph) fileID(i int) string {
+	g.once.Do(func() {
+		g.ids = make([]string, len(g.tree.Entries))
+		g.eachFile(func(i int) { g.ids[i] = fileID(g.tree.Entries[i].Path) })
+	})
+	return g.ids[i]
+}
+
 func fileID(path string) string {
 	sum := sha1.Sum([]byte(path))
 	return "File-" + hex.EncodeToString(sum[:12])
 }
 
 func (g *Graph) spdxFile(i int) spdxFile {
-	e, d := &g.tree.Entries[i], &g.sums[i]
-	f := spdxFile{
-		SPDXID:           spdxRef + fileID(e.Path),
-		Name:             "./" + e.Path,
-		LicenseConcluded: noAssertion,
-		Copyright:        noAssertion,
-		Checksums:        []spdxChecksum{{"SHA1", d.sha1.Hex()}, {"SHA256", d.sha256.Hex()}},
-		Comment:          linkComment(e.Type, e.Link),
-	}
-	if e.ELF != nil {
-		f.Types = []string{"BINARY"}
-	}
-	return f
+	e := &g.tree.Entries[i]
+	return spdxFile{id: g.fileID(i), path: e.Path, comment: linkComment(e.Type, e.Link), elf: e.ELF != nil, sums: &g.sums[i]}
 }
 
 // linkComment says what a link is; its checksums need the explanation.
@@ -214,14 +210,14 @@ func verificationCode(sha1s []string) string {
 }
 
 func (g *Graph) spdxRelationships(s *stream) {
-	s.element(spdxRelationship{spdxDocument, "DESCRIBES", spdxRef + g.Image().ID})
+	s.appended(spdxRelationship{spdxDocument, "DESCRIBES", spdxRef + g.Image().ID})
 	for _, r := range g.Relationships {
-		s.element(spdxRelationship{spdxRef + r.From, string(r.Type), spdxRef + r.To})
+		s.appended(spdxRelationship{spdxRef + r.From, string(r.Type), spdxRef + r.To})
 	}
 	if g.input.OmitFiles {
 		return
 	}
 	g.eachFile(func(i int) {
-		s.element(spdxRelationship{spdxRef + g.Components[g.owner[i]].ID, string(Contains), spdxRef + fileID(g.tree.Entries[i].Path)})
+		s.appended(spdxRelationship{spdxRef + g.Components[g.owner[i]].ID, string(Contains), spdxRef + g.fileID(i)})
 	})
 }

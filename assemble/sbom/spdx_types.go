@@ -45,16 +45,6 @@ type spdxPackage struct {
 	Purpose          string            `json:"primaryPackagePurpose,omitempty"`
 }
 
-type spdxFile struct {
-	SPDXID           string         `json:"SPDXID"`
-	Name             string         `json:"fileName"`
-	Types            []string       `json:"fileTypes,omitempty"`
-	Checksums        []spdxChecksum `json:"checksums"`
-	LicenseConcluded string         `json:"licenseConcluded"`
-	Copyright        string         `json:"copyrightText"`
-	Comment          string         `json:"comment,omitempty"`
-}
-
 type spdxRelationship struct {
 	From string `json:"spdxElementId"`
 	Type string `json:"relationshipType"`

@@ -61,13 +61,22 @@ func (s *stream) separate() {
 	s.any = true
 }
 
-func (s *stream) value(v any) {
+func (s *stream) value(v any) { s.encode(v, "\n") }
+
+// open writes an element of the current array but for the brace that ends it.
+func (s *stream) open(v any) {
+	s.separate()
+	s.encode(v, "}\n")
+}
+
+// encode writes a value without its last bytes.
+func (s *stream) encode(v any, without string) {
 	if s.err != nil {
 		return
 	}
 	s.buf.Reset()
 	if s.err = s.enc.Encode(v); s.err == nil {
-		_, s.err = s.w.Write(bytes.TrimSuffix(s.buf.Bytes(), []byte("\n")))
+		_, s.err = s.w.Write(bytes.TrimSuffix(s.buf.Bytes(), []byte(without)))
 	}
 }
 
@@ -94,6 +103,21 @@ func (s *stream) array(name string, fill func()) {
 func (s *stream) element(v any) {
 	s.separate()
 	s.value(v)
+}
+
+// appender is an element that writes itself.
+type appender interface{ appendJSON(b []byte) []byte }
+
+// appended writes an element of the current array without reflection.
+func (s *stream) appended(v appender) {
+	s.separate()
+	s.append(v)
+}
+
+func (s *stream) append(v appender) {
+	if s.err == nil {
+		_, s.err = s.w.Write(v.appendJSON(s.w.AvailableBuffer()))
+	}
 }
 
 // end closes the object and flushes.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -41,7 +42,12 @@ func (s *Store) PutObject(ctx context.Context, kind, key string, write func(io.W
 		return Object{}, err
 	}
 	w := &objectWriter{ctx: ctx, f: f, sum: sha256.New()}
-	if err := write(w); err != nil || w.err != nil {
+	// What compresses writes a few hundred bytes at a time.
+	buffered := bufio.NewWriterSize(w, compressedBuffer)
+	if err = write(buffered); err == nil {
+		err = buffered.Flush()
+	}
+	if err != nil || w.err != nil {
 		discard(f)
 		if w.err != nil {
 			err = storageError("write object "+kind, w.err)

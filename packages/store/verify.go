@@ -85,14 +85,13 @@ type verification struct {
 	taken atomic.Int64
 }
 
+// laneBuffer is how much is read at a time, in bytes: enough that the cost of a
+// system call does not show.
+const laneBuffer = 512 << 10
+
 // work hashes what is in the queue, two blobs at a time.
 func (v *verification) work() {
-	var lanes [2]lane
-	for i := range lanes {
-		lanes[i].buffer = take(&v.s.buffers.compressed, 1)
-		defer lanes[i].buffer.release()
-	}
-	a, b := &lanes[0], &lanes[1]
+	a, b := &lane{buffer: make([]byte, laneBuffer)}, &lane{buffer: make([]byte, laneBuffer)}
 	for {
 		v.fill(a)
 		v.fill(b)
@@ -113,7 +112,7 @@ func (v *verification) work() {
 
 // lane is one of the blobs that a worker hashes.
 type lane struct {
-	buffer *buffer
+	buffer []byte
 	blob   *checked // nil: none
 	f      *os.File
 	sum    hash.Hash
@@ -135,10 +134,10 @@ func (v *verification) fill(l *lane) {
 		}
 		n, err := 0, v.ctx.Err()
 		if err == nil {
-			n, err = l.f.Read(l.buffer.b)
+			n, err = l.f.Read(l.buffer)
 		}
 		l.n += int64(n)
-		l.left = l.buffer.b[:n]
+		l.left = l.buffer[:n]
 		if err == nil {
 			continue
 		}
