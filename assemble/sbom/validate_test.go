@@ -47,7 +47,7 @@ func spdxProblems(raw []byte) (problems []string) {
 		Describes []string               `json:"documentDescribes"`
 		External  []spdxExternalDocument `json:"externalDocumentRefs"`
 		Packages  []spdxPackage          `json:"packages"`
-		Files     []spdxFileJSON             `json:"files"`
+		Files     []spdxFileJSON         `json:"files"`
 		Extracted []spdxLicense          `json:"hasExtractedLicensingInfos"`
 		Relations []spdxRelationship     `json:"relationships"`
 	}
