@@ -14,6 +14,7 @@
 package baseimage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,18 +86,37 @@ type place struct{ layer, member int }
 func Open(ctx context.Context, src Source, arch config.Arch) (*Base, error) {
 	b, err := open(ctx, src, arch)
 	if err != nil {
-		return nil, fmt.Errorf("base image %s: %w", src.Image, err)
+		return nil, &Error{PartImage, src.Image, err}
 	}
 	if err := b.readPackages(src.Packages, arch); err != nil {
-		return nil, fmt.Errorf("base image %s: %w", src.Image, err)
+		return nil, &Error{PartIndex, src.Image, err}
 	}
 	return b, nil
 }
 
+// The parts of a base image, as the configuration calls them.
+const (
+	PartImage = "image"
+	PartIndex = "apkindex"
+)
+
+// Error says what is wrong with a base image.
+type Error struct {
+	Part  string // PartImage or PartIndex
+	Image string // directory
+	Err   error
+}
+
+// Error names the image.
+func (e *Error) Error() string { return fmt.Sprintf("base image %s: %v", e.Image, e.Err) }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
 func open(ctx context.Context, src Source, arch config.Arch) (*Base, error) {
 	o, err := image.Open(src.Image)
 	if err != nil {
-		return nil, errors.Unwrap(err) // the path is named already
+		return nil, cmp.Or(errors.Unwrap(err), err) // the path is named already
 	}
 	if o.Kind != image.Layout {
 		return nil, errors.Join(fmt.Errorf("found a file (%s): expected the directory of an OCI layout", o.Kind), o.Close())

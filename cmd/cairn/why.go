@@ -158,7 +158,7 @@ func (in *inputFlags) lockOf(ctx context.Context, a *app, path string) (*lock.Lo
 		return nil, err
 	}
 	if l != nil {
-		return l, assemble.CheckLock(l, cfg)
+		return l, assemble.CheckLock(ctx, l, cfg)
 	}
 	p := newProgress(a)
 	defer p.stop()
