@@ -53,18 +53,40 @@ func (all bases) describe(r *packages.Request) {
 	}
 	r.Held = map[string][]*apk.Package{}
 	for _, arch := range r.Architectures {
-		base := all[arch]
-		record := lock.Base{Architecture: arch, Index: base.Index, Packages: []string{}}
-		record.Image, _ = apk.ParseSHA256(base.Digest.String())
-		held := make([]*apk.Package, 0, len(base.Installed))
-		for i := range base.Installed {
-			p := &base.Installed[i].Package
-			held = append(held, p)
-			record.Packages = append(record.Packages, p.Name+"="+p.Version)
+		r.Held[arch] = []*apk.Package{}
+		for i := range all[arch].Installed {
+			r.Held[arch] = append(r.Held[arch], &all[arch].Installed[i].Package)
 		}
-		r.Held[arch] = held
-		r.Record.Base = append(r.Record.Base, record)
+		r.Record.Base = append(r.Record.Base, all.record(arch))
 	}
+}
+
+// WithBase returns a lock that knows the base image of the configuration: l, or,
+// where apko wrote it and the configuration has a base image, a copy.
+func WithBase(ctx context.Context, l *lock.Lock, cfg *config.Config) (*lock.Lock, error) {
+	if l.Cairn != nil || cfg.Contents.BaseImage == nil {
+		return l, nil
+	}
+	all, err := openBases(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	r, err := request(cfg, all)
+	with := *l
+	with.Cairn = &lock.Cairn{Format: lock.FormatBase, Request: r.Record}
+	return &with, err
+}
+
+// record is what a lock says of the base image of an architecture.
+func (all bases) record(arch string) lock.Base {
+	base := all[arch]
+	out := lock.Base{Architecture: arch, Index: base.Index, Packages: []string{}}
+	out.Image, _ = apk.ParseSHA256(base.Digest.String())
+	for i := range base.Installed {
+		p := &base.Installed[i].Package
+		out.Packages = append(out.Packages, p.Name+"="+p.Version)
+	}
+	return out
 }
 
 // wants tells whether a request asks for something on an architecture that its

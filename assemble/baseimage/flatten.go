@@ -50,13 +50,29 @@ func (b *Base) flatten(ctx context.Context) error {
 	for i, l := range layers {
 		d, err := f.layer(ctx, i, l)
 		if err != nil {
-			return fmt.Errorf("layer %d: %w", i+1, err)
+			return &LayerError{Layer: i + 1, Digest: d.Digest, Err: err}
 		}
 		b.Layers = append(b.Layers, d)
 	}
 	f.finish(b)
 	return nil
 }
+
+// LayerError says why a layer cannot be unpacked: it is not what its digest or
+// its diff ID says, or unpackers would not agree on it.
+type LayerError struct {
+	Layer  int // from 1, bottom to top
+	Digest v1.Hash
+	Err    error
+}
+
+// Error names the layer.
+func (e *LayerError) Error() string {
+	return fmt.Sprintf("layer %d (%s): %v", e.Layer, e.Digest, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *LayerError) Unwrap() error { return e.Err }
 
 // flattener is the unpacked image in the making.
 type flattener struct {
@@ -76,15 +92,15 @@ func newFlattener() *flattener {
 // and the configuration say.
 func (f *flattener) layer(ctx context.Context, at int, l v1.Layer) (_ layer.Layer, err error) {
 	d := layer.Layer{Kind: layer.Base}
+	if d.Digest, err = l.Digest(); err != nil {
+		return d, err
+	}
 	mt, err := l.MediaType()
 	if err != nil {
 		return d, err
 	}
 	if !readable(mt) {
 		return d, fmt.Errorf("media type %q: expected a tar, plain or compressed with gzip or zstd", mt)
-	}
-	if d.Digest, err = l.Digest(); err != nil {
-		return d, err
 	}
 	if d.Size, err = l.Size(); err != nil {
 		return d, err
