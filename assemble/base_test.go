@@ -370,3 +370,35 @@ func TestCertificatesOnABase(t *testing.T) {
 		t.Errorf("bundle %q, %v", got, err)
 	}
 }
+
+// TestApkoLockWithoutAnArchitecture: an architecture that apko's lock has no
+// packages for is not locked, unless the base has all that is asked for.
+func TestApkoLockWithoutAnArchitecture(t *testing.T) {
+	f := newBaseFixture(t)
+	f.base("base", baseConfig)
+	l := asApkoWrites(f.lock(f.onBase("over", "archs: [x86_64]\n"), LockOptions{}))
+	f.fail(f.onBase("over", ""), Options{Lock: l}, "archs: aarch64 is not locked")
+	f.build(f.onBase("'lib>=1', base", ""), Options{Lock: &lock.Lock{Version: lock.Version}})
+}
+
+// TestEnvironmentAndLabelsOfBase: what the base says stays, the annotations of the
+// image itself come first.
+func TestEnvironmentAndLabelsOfBase(t *testing.T) {
+	f := newBaseFixture(t)
+	f.base("base", baseConfig+"annotations: {org.example: base, org.opencontainers.image.base.name: older}\n")
+	c, err := f.build(f.onBase("over", "vcs-url: https://example.org/x@abc\n"), Options{}).Index.Images()[0].ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"org.example": "base", "org.opencontainers.image.source": "https://example.org/x", "org.opencontainers.image.revision": "abc",
+		"org.opencontainers.image.created": c.Created.Format("2006-01-02T15:04:05Z07:00"),
+	}
+	want[image.AnnotationBaseDigest] = c.Config.Labels[image.AnnotationBaseDigest]
+	if diff := cmp.Diff(want, c.Config.Labels); diff != "" || want[image.AnnotationBaseDigest] == "" {
+		t.Error(diff)
+	}
+	if env := []string{"KEEP=me", "PATH=/base", "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt"}; !cmp.Equal(env, c.Config.Env) {
+		t.Errorf("environment %v", c.Config.Env)
+	}
+}
