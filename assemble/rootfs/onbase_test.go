@@ -234,7 +234,38 @@ func TestDatabaseOnBase(t *testing.T) {
 			e.SHA256 = sum256(strings.Repeat("x", 600))
 		}
 	}
-	if _, err := Plan(t.Context(), in); err == nil || err.Error() != "installed database: scripts.tar of the base image: archive/tar: invalid tar header" {
+	if _, err := Plan(t.Context(), in); err == nil || err.Error() != "installed database: scripts of the base image: archive/tar: invalid tar header" {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestCompressedScripts: apk-tools 3 keeps the scripts in scripts.tar.gz.
+func TestCompressedScripts(t *testing.T) {
+	b, a := pkg("b-1-r0", "etc/b"), pkg("a-1-r0", "etc/a")
+	b.Scripts, a.Scripts = map[string]string{"post-install": "b\n"}, map[string]string{"post-install": "a\n"}
+	in := onto(t, []apktest.Spec{b}, a)
+	plain := content(t, plan(t, in), "usr/lib/apk/db/scripts.tar")
+	packed, err := compressed(in.Base.Receipt.Contents["usr/lib/apk/db/scripts.tar"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range in.Base.Receipt.Entries {
+		if e := &in.Base.Receipt.Entries[i]; e.Path == "usr/lib/apk/db/scripts.tar" {
+			e.Path, e.SHA256, e.Size = e.Path+".gz", sum256(string(packed)), int64(len(packed))
+			in.Base.Receipt.Contents[e.Path] = packed
+		}
+	}
+	tree := plan(t, in)
+	if got, err := inflated([]byte(content(t, tree, "usr/lib/apk/db/scripts.tar.gz"))); err != nil || string(got) != plain || tree.Lookup("usr/lib/apk/db/scripts.tar") != nil {
+		t.Errorf("%d bytes of scripts, %v", len(got), err)
+	}
+	in.Base.Receipt.Contents["usr/lib/apk/db/scripts.tar.gz"] = packed[:20]
+	for i := range in.Base.Receipt.Entries {
+		if e := &in.Base.Receipt.Entries[i]; e.Path == "usr/lib/apk/db/scripts.tar.gz" {
+			e.SHA256 = sum256(string(packed[:20]))
+		}
+	}
+	if _, err := Plan(t.Context(), in); err == nil || err.Error() != "installed database: scripts of the base image: unexpected EOF" {
 		t.Errorf("error %v", err)
 	}
 }
