@@ -256,8 +256,8 @@ func (j *job) treeInput(ctx context.Context) (rootfs.Input, error) {
 	in := rootfs.Input{
 		Config: j.cfg, Arch: j.arch.APK, World: world, Created: created,
 		Compat: j.compat,
-		ReadFile: func(ctx context.Context, pkg, member int) ([]byte, error) {
-			return j.ws.Store().ReadFile(ctx, j.receipts[pkg], member)
+		ReadFiles: func(ctx context.Context, pkg int, members []int) ([][]byte, error) {
+			return j.ws.Store().ReadFiles(ctx, j.receipts[pkg], members)
 		},
 	}
 	for _, r := range j.cfg.RuntimeRepositories() {

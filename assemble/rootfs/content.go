@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/cairn-dev/cairn/packages/apk"
 )
@@ -14,28 +16,71 @@ var errNoReader = errors.New("its content is needed, and there is no way to read
 
 // read returns the content of a regular file.
 func (b *builder) read(n *node) ([]byte, error) {
-	ino := n.ino
-	if ino.typ != apk.TypeFile {
-		return nil, fmt.Errorf("/%s: expected a regular file", n.path())
-	}
-	if ino.changed || ino.pkg < 0 {
-		return ino.content, nil
-	}
-	r, e := b.in.Packages[ino.pkg].Receipt, b.member(ino.pkg, ino.member)
-	content, ok := r.Contents[e.Path]
-	if !ok {
-		if b.in.ReadFile == nil {
-			return nil, fmt.Errorf("/%s: package %s: %w", n.path(), r.Package.ID(), errNoReader)
+	contents, err := b.readAll([]*node{n})
+	return contents[n.ino], err
+}
+
+// readAll returns the contents of regular files. No package is gone through
+// twice for them.
+func (b *builder) readAll(nodes []*node) (map[*inode][]byte, error) {
+	contents := make(map[*inode][]byte, len(nodes))
+	byPackage := map[int32][]*node{}
+	for _, n := range nodes {
+		ino := n.ino
+		switch _, seen := contents[ino]; {
+		case seen:
+		case ino.typ != apk.TypeFile:
+			return nil, fmt.Errorf("/%s: expected a regular file", n.path())
+		default:
+			contents[ino] = ino.content
+			if !ino.changed && ino.pkg >= 0 {
+				byPackage[ino.pkg] = append(byPackage[ino.pkg], n)
+			}
 		}
-		var err error
-		if content, err = b.in.ReadFile(b.ctx, int(ino.pkg), int(ino.member)); err != nil {
-			return nil, fmt.Errorf("/%s: package %s: %w", n.path(), r.Package.ID(), err)
+	}
+	for _, p := range slices.Sorted(maps.Keys(byPackage)) {
+		list, err := b.readMembers(p, byPackage[p])
+		if err != nil {
+			return nil, err
+		}
+		for i, n := range byPackage[p] {
+			contents[n.ino] = list[i]
 		}
 	}
-	if got := apk.SHA256(sha256.Sum256(content)); got != e.SHA256 {
-		return nil, fmt.Errorf("/%s: package %s: content with digest %s, expected %s", n.path(), r.Package.ID(), got, e.SHA256)
+	return contents, nil
+}
+
+// readMembers returns the bytes of files that are as package p has them.
+func (b *builder) readMembers(p int32, nodes []*node) ([][]byte, error) {
+	r := b.in.Packages[p].Receipt
+	list := make([][]byte, len(nodes))
+	var missing, members []int
+	for i, n := range nodes {
+		var ok bool
+		if list[i], ok = r.Contents[b.member(p, n.ino.member).Path]; !ok {
+			missing, members = append(missing, i), append(members, int(n.ino.member))
+		}
 	}
-	return content, nil
+	if len(missing) > 0 {
+		where := fmt.Sprintf("/%s: package %s", nodes[missing[0]].path(), r.Package.ID())
+		if b.in.ReadFiles == nil {
+			return nil, fmt.Errorf("%s: %w", where, errNoReader)
+		}
+		read, err := b.in.ReadFiles(b.ctx, int(p), members)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", where, err)
+		}
+		for k, i := range missing {
+			list[i] = read[k]
+		}
+	}
+	for i, n := range nodes {
+		e := b.member(p, n.ino.member)
+		if got := apk.SHA256(sha256.Sum256(list[i])); got != e.SHA256 {
+			return nil, fmt.Errorf("/%s: package %s: content with digest %s, expected %s", n.path(), r.Package.ID(), got, e.SHA256)
+		}
+	}
+	return list, nil
 }
 
 // readAt returns the content of the file that p leads to, and its node; both

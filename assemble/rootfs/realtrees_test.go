@@ -200,8 +200,8 @@ func realInput(t testing.TB, data, name string) Input {
 		}
 		in.Packages = append(in.Packages, Package{Receipt: r})
 	}
-	in.ReadFile = func(ctx context.Context, p, m int) ([]byte, error) {
-		return st.ReadFile(ctx, in.Packages[p].Receipt, m)
+	in.ReadFiles = func(ctx context.Context, p int, members []int) ([][]byte, error) {
+		return st.ReadFiles(ctx, in.Packages[p].Receipt, members)
 	}
 	return in
 }
