@@ -79,7 +79,7 @@ func TestExactReader(t *testing.T) {
 
 func TestLimitsDefaults(t *testing.T) {
 	got := Limits{Index: 1, Key: -1}.withDefaults()
-	want := Limits{Index: 1, IndexInflated: 300 << 20, Key: noLimit, Package: 8 << 30}
+	want := Limits{Index: 1, IndexInflated: 300 << 20, Key: noLimit, Package: 8 << 30, Response: 8 << 30}
 	if got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
