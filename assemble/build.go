@@ -11,6 +11,7 @@ import (
 	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/assemble/layer"
 	"github.com/cairn-dev/cairn/assemble/rootfs"
+	"github.com/cairn-dev/cairn/assemble/sbom"
 	"github.com/cairn-dev/cairn/packages"
 	"github.com/cairn-dev/cairn/packages/lock"
 	"github.com/cairn-dev/cairn/packages/repository"
@@ -25,11 +26,14 @@ func (o *Options) Check() error {
 		problems = append(problems, image.ValidateTag(t))
 	}
 	for _, s := range o.Outputs {
-		out, err := image.ParseOutput(s)
+		out, err := image.ParseOutputIn(o.Dir, s)
 		if err == nil {
 			err = out.CheckWritable()
 		}
 		problems = append(problems, err)
+	}
+	for _, f := range o.SBOMFormats {
+		problems = append(problems, sbom.Format(f).Check())
 	}
 	if o.Compat != "" && o.Compat != compatApko {
 		problems = append(problems, fmt.Errorf("compat %q: expected apko", o.Compat))
