@@ -20,7 +20,7 @@ func (b *builder) certificates() error {
 	if err := b.addCertificates(); err != nil || made == nil {
 		return err
 	}
-	if err := made.links(b); err != nil {
+	if err := made.links(); err != nil {
 		return fmt.Errorf("%s: %w", generatorCerts, err)
 	}
 	return nil

@@ -18,8 +18,10 @@ const maxAnchor = 1 << 20
 // trustStore is what is made of the certificates that packages bring one by
 // one, where none brings a bundle.
 type trustStore struct {
-	shared []string         // paths of the packages' certificates
-	bad    map[string]error // what is wrong with those that are none
+	*builder
+	shared   []string          // paths of the packages' certificates
+	bad      map[string]error  // what is wrong with those that are none
+	contents map[*inode][]byte // of the files that were read
 }
 
 // makeTrustStore makes the bundle that the install script of Debian's
@@ -34,11 +36,11 @@ func (b *builder) makeTrustStore() (*trustStore, error) {
 		return nil, err
 	}
 	names = certs.Select(conf, names)
-	t := &trustStore{}
+	t := &trustStore{builder: b, contents: map[*inode][]byte{}}
 	for _, name := range names {
 		t.shared = append(t.shared, certs.SharedDir+"/"+name)
 	}
-	files, from, err := b.anchorFiles(slices.Concat(t.shared, b.localAnchors()))
+	files, from, err := t.files(slices.Concat(t.shared, b.localAnchors()))
 	if err != nil {
 		return nil, err
 	}
@@ -125,27 +127,32 @@ func (b *builder) anchorConf(names []string) error {
 	return err
 }
 
-// anchorFiles reads files, and tells which packages and keys they are from.
-func (b *builder) anchorFiles(paths []string) ([]certs.File, []string, error) {
+// files reads files, each once, and tells which packages and keys they are from.
+func (t *trustStore) files(paths []string) ([]certs.File, []string, error) {
 	nodes := make([]*node, len(paths))
+	var unread []*node
 	var from []string
 	for i, p := range paths {
-		at, err := b.lookup(p, true)
+		at, err := t.lookup(p, true)
 		if err != nil {
 			return nil, nil, err
 		}
 		nodes[i] = at.node
-		if name := b.ownerOf(at.node).Name; !slices.Contains(from, name) {
+		if _, ok := t.contents[at.node.ino]; !ok {
+			unread = append(unread, at.node)
+		}
+		if name := t.ownerOf(at.node).Name; !slices.Contains(from, name) {
 			from = append(from, name)
 		}
 	}
-	contents, err := b.readAll(nodes)
+	contents, err := t.readAll(unread)
 	if err != nil {
 		return nil, nil, err
 	}
+	maps.Copy(t.contents, contents)
 	files := make([]certs.File, len(paths))
 	for i, p := range paths {
-		files[i] = certs.File{Path: p, Content: contents[nodes[i].ino]}
+		files[i] = certs.File{Path: p, Content: t.contents[nodes[i].ino]}
 	}
 	return files, from, nil
 }
@@ -153,34 +160,34 @@ func (b *builder) anchorFiles(paths []string) ([]certs.File, []string, error) {
 // links makes what update-ca-certificates makes beside the bundle: a link to
 // each certificate, and links to these by the hash of the subject, for programs
 // that use OpenSSL's directory.
-func (t *trustStore) links(b *builder) error {
+func (t *trustStore) links() error {
 	last := map[string]string{} // of two with one name the later, as `ln -sf` does
-	for _, p := range slices.Concat(t.shared, b.localAnchors()) {
+	for _, p := range slices.Concat(t.shared, t.localAnchors()) {
 		if t.bad[p] == nil {
 			last[certs.LinkName(p)] = p
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(last)) {
-		if err := b.trustLink(name, "/"+last[name]); err != nil {
+		if err := t.link(name, "/"+last[name]); err != nil {
 			return err
 		}
 	}
-	return b.hashLinks()
+	return t.hashLinks()
 }
 
 // hashLinks does the work of `openssl rehash`.
-func (b *builder) hashLinks() error {
-	at, err := b.lookup(certs.LinkDir, true)
+func (t *trustStore) hashLinks() error {
+	at, err := t.lookup(certs.LinkDir, true)
 	if err != nil || at.node == nil {
 		return err
 	}
 	var paths []string
 	for _, name := range slices.Sorted(maps.Keys(at.node.ino.kids)) {
-		if p := path.Join(certs.LinkDir, name); certs.IsHashed(name) && p != certs.BundlePaths()[0] && b.isFile(p) {
+		if p := path.Join(certs.LinkDir, name); certs.IsHashed(name) && p != certs.BundlePaths()[0] && t.isFile(p) {
 			paths = append(paths, p)
 		}
 	}
-	files, _, err := b.anchorFiles(paths)
+	files, _, err := t.files(paths)
 	if err != nil {
 		return err
 	}
@@ -188,26 +195,26 @@ func (b *builder) hashLinks() error {
 		files[i].Path = strings.TrimPrefix(files[i].Path, certs.LinkDir+"/")
 	}
 	for _, l := range certs.HashLinks(files, func(name string) bool { return at.node.ino.kids[name] != nil }) {
-		if err := b.trustLink(l.Name, l.Target); err != nil {
+		if err := t.link(l.Name, l.Target); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// trustLink makes a link in the directory of the bundle, where nothing stands.
-func (b *builder) trustLink(name, target string) error {
-	at, err := b.parentOf(certs.LinkDir + "/" + name)
+// link makes a link in the directory of the bundle, where nothing stands.
+func (t *trustStore) link(name, target string) error {
+	at, err := t.parentOf(certs.LinkDir + "/" + name)
 	if err != nil || at.node != nil {
 		return err
 	}
-	ino := b.newInode(apk.TypeSymlink, 0o777, Owner{OwnedByGenerator, generatorCerts})
+	ino := t.newInode(apk.TypeSymlink, 0o777, Owner{OwnedByGenerator, generatorCerts})
 	ino.link = target
-	n := b.attach(at.dir, at.name, ino, -1, -1)
-	to, err := b.lookup(n.path(), true)
+	n := t.attach(at.dir, at.name, ino, -1, -1)
+	to, err := t.lookup(n.path(), true)
 	if err != nil || to.node == nil {
 		return fmt.Errorf("/%s: it leads nowhere", n.path())
 	}
-	ino.derived = []string{b.ownerOf(to.node).Name}
+	ino.derived = []string{t.ownerOf(to.node).Name}
 	return nil
 }
