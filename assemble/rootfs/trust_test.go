@@ -1,8 +1,11 @@
 package rootfs
 
 import (
+	"bytes"
 	"context"
 	"encoding/pem"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -179,5 +182,56 @@ func TestTrustStoreNegativeSerial(t *testing.T) {
 	tree := plan(t, input(t, nil, withAnchors(pkg("ca-1-r0"), "usr/share/ca-certificates/a.crt", negative)))
 	if got := content(t, tree, "etc/ssl/certs/ca-certificates.crt"); got != negative || tree.Lookup("etc/ssl/certs/"+hashName(t, a)) == nil {
 		t.Errorf("bundle\n%s", got)
+	}
+}
+
+// Certificates of one subject are told apart by number, and names that a package
+// has are left to it.
+func TestTrustStoreNames(t *testing.T) {
+	a, _ := newCertificate(t, "a")
+	again, _ := newCertificate(t, "a")
+	third, _ := newCertificate(t, "a")
+	hash := strings.TrimSuffix(hashName(t, a), "0")
+	ca := withAnchors(pkg("ca-1-r0", "etc/ssl/certs/"+hash+"1 is=x", "etc/ssl/certs/c.pem -> /nowhere"),
+		"usr/share/ca-certificates/a.crt", a, "usr/share/ca-certificates/b.crt", again, "usr/share/ca-certificates/c.crt", third,
+		"usr/share/ca-certificates/x/d.crt", third, "usr/local/share/ca-certificates/sub/d.crt", a)
+	tree := plan(t, input(t, nil, ca))
+	want := "/etc/ssl/certs/" + hash + "0 l 0777 0:0 -> a.pem [generator ca-certificates]\n" +
+		"/etc/ssl/certs/" + hash + "1 f 0644 0:0 1 2d711642 [package ca]\n" +
+		"/etc/ssl/certs/" + hash + "2 l 0777 0:0 -> b.pem [generator ca-certificates]\n" +
+		"/etc/ssl/certs/a.pem l 0777 0:0 -> /usr/share/ca-certificates/a.crt [generator ca-certificates]\n" +
+		"/etc/ssl/certs/b.pem l 0777 0:0 -> /usr/share/ca-certificates/b.crt [generator ca-certificates]\n" +
+		"/etc/ssl/certs/c.pem l 0777 0:0 -> /nowhere [package ca]\n" +
+		"/etc/ssl/certs/d.pem l 0777 0:0 -> /usr/local/share/ca-certificates/sub/d.crt [generator ca-certificates]\n"
+	var got strings.Builder
+	for line := range strings.Lines(dump(t, tree, "/etc/ssl/certs/*")) {
+		if !strings.Contains(line, "ca-certificates.crt") {
+			got.WriteString(line)
+		}
+	}
+	if d := cmp.Diff(want, got.String()); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+	if n := strings.Count(content(t, tree, "etc/ssl/certs/ca-certificates.crt"), "BEGIN"); n != 3 {
+		t.Errorf("%d certificates, expected each of the three once", n)
+	}
+}
+
+// A truststore in PKCS #12 gets the certificates too.
+func TestPKCS12Truststore(t *testing.T) {
+	corp, corpPrint := newCertificate(t, "corp")
+	store, err := os.ReadFile(filepath.Join("..", "generate", "certs", "testdata", "passwordless.p12"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	java := withAnchors(pkg("java-cacerts-1-r0", "etc/ssl/certs/java/"), "etc/ssl/certs/java/cacerts mode=444", string(store))
+	cfg := withCertificates(types.ImageCertificates{Additional: []types.AdditionalCertificateEntry{{Name: "corp", Content: corp}}})
+	e := plan(t, input(t, cfg, java)).Lookup("etc/ssl/certs/java/cacerts")
+	block, _ := pem.Decode([]byte(corp))
+	if !bytes.Contains(e.Content, block.Bytes) || len(e.Content) < len(store)+len(block.Bytes)+2*len(corpPrint) || e.Mode != 0o444 {
+		t.Errorf("%d bytes, mode %o, before %d", len(e.Content), e.Mode, len(store))
+	}
+	if e.Owner != (Owner{OwnedByGenerator, "ca-certificates"}) || !slices.Equal(e.Derived, []string{"java-cacerts", "certificates.additional[0]"}) {
+		t.Errorf("owner %v, made from %q", e.Owner, e.Derived)
 	}
 }

@@ -253,3 +253,63 @@ func checkContradiction(t *testing.T, u *universe, against []*fact) {
 		}
 	}
 }
+
+// TestLine guards which facts are told in one line.
+func TestLine(t *testing.T) {
+	u, _ := contradiction(t, Request{
+		World:        world(t, "app", "!old", "tool", "app"),
+		Repositories: tables(t, "app 1 D:lib=1,!x\napp 2 D:lib=1,!x,lib=3\ntool 1 D:lib=1,app\nold 1\nold 2\nlib 1\nlib 2"),
+		Forbid:       map[string]map[string]string{"lib": {"1": "why", "2": "why"}},
+	})
+	app, tool, lib, old := u.names["app"].versions(), u.names["tool"].versions(), u.names["lib"].versions(), u.names["old"].versions()
+	of := func(c *candidate, i int) *fact { return &fact{kind: needs, by: c, need: c.depends[i]} }
+	request := func(i int) *fact { return u.demandFacts(nil, u.world[i])[0] }
+	pair := func(shared string, a, b *candidate) *fact {
+		return &fact{kind: rivals, others: []*candidate{a, b}, shared: u.names[shared]}
+	}
+	for _, c := range []struct {
+		what string
+		f, g *fact
+		same bool
+	}{
+		{"a dependency of two versions", of(app[0], 0), of(app[1], 0), true},
+		{"two dependencies of one name", of(app[1], 0), of(app[1], 2), false},
+		{"a dependency of two packages", of(app[0], 0), of(tool[0], 0), false},
+		{"a dependency and the opposite", of(app[0], 0), &fact{kind: excludes, by: app[0], need: app[0].depends[0]}, false},
+		{"a dependency and an entry of the request", of(tool[0], 1), request(0), false},
+		{"two equal entries of the request", request(0), request(1), false},
+		{"an exclusion of the request, of two versions", u.demandFacts(nil, u.world[2])[0], u.demandFacts(nil, u.world[2])[1], true},
+		{"rivals for a name", pair("old", old[0], old[1]), pair("old", old[1], old[0]), true},
+		{"rivals for two names", pair("old", old[0], old[1]), pair("app", app[0], app[1]), false},
+		{"versions with one bar", &fact{kind: barred, by: lib[0]}, &fact{kind: barred, by: lib[1]}, true},
+		{"a bar and none", &fact{kind: barred, by: lib[0]}, &fact{kind: barred, by: old[0]}, false},
+	} {
+		if same := c.f.line() == c.g.line(); same != c.same {
+			t.Errorf("%s: one line: %v", c.what, same)
+		}
+	}
+}
+
+func TestAreRivals(t *testing.T) {
+	u, _ := contradiction(t, Request{World: world(t, "v=9"), Repositories: tables(t, "a 1 p:v=1\na 2 p:v=1\nb 1 p:v\nc 1 p:v\nv 1")})
+	v := u.names["v"]
+	by := map[string]provider{}
+	for _, p := range v.providers {
+		by[p.pkg.pkg.ID()] = p
+	}
+	for _, c := range []struct {
+		p, q string
+		want bool
+	}{
+		{"a-1", "a-1", false}, {"a-1", "b-1", true}, {"b-1", "c-1", false}, {"v-1", "b-1", true},
+		{"a-1", "a-2", false}, // they are, by their own name
+	} {
+		if got := areRivals(v, by[c.p], by[c.q]); got != c.want {
+			t.Errorf("%s and %s: %v", c.p, c.q, got)
+		}
+	}
+	a := u.names["a"].versions()
+	if !areRivals(u.names["a"], a[0].self(), a[1].self()) {
+		t.Error("two versions of one package are no rivals")
+	}
+}
