@@ -224,8 +224,8 @@ func TestShortestOfRandom(t *testing.T) {
 		if len(e.Facts) < first {
 			shorter++
 		}
-		if len(e.Facts) > want {
-			t.Errorf("seed %d: %d lines, %d are enough\n%v\nrequest %s\n%s", seed, len(e.Facts), want, e, w, strings.Join(texts, "\n--\n"))
+		if len(e.Facts) != want {
+			t.Errorf("seed %d: %d lines, expected %d\n%v\nrequest %s\n%s", seed, len(e.Facts), want, e, w, strings.Join(texts, "\n--\n"))
 		}
 		checkContradiction(t, u, against)
 	}
