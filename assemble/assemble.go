@@ -45,10 +45,15 @@ type Options struct {
 	// Outputs are written, each complete or not at all: "dir/", "x.tar",
 	// "oci-archive:x.tar", "docker://". See [image.ParseOutput].
 	Outputs []string
-	// SBOMDir is the directory SBOMs are written to, each as SPDX and as
-	// CycloneDX; empty: none are. That all content has an owner is checked in
-	// either case.
+	// SBOMDir is the directory SBOMs are written to; empty: none are. That all
+	// content has an owner is checked in either case.
 	SBOMDir string
+	// SBOMFormats are the formats of SBOMs, "spdx" and "cyclonedx"; none means
+	// both.
+	SBOMFormats []string
+	// Dir is the directory that relative paths of Outputs are relative to.
+	// Empty: the working directory.
+	Dir string
 	// Created is the creation time. Zero: the newest build time of the
 	// packages.
 	Created time.Time

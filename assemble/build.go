@@ -12,6 +12,7 @@ import (
 	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/assemble/layer"
 	"github.com/cairn-dev/cairn/assemble/rootfs"
+	"github.com/cairn-dev/cairn/assemble/sbom"
 	"github.com/cairn-dev/cairn/packages"
 	"github.com/cairn-dev/cairn/packages/lock"
 	"github.com/cairn-dev/cairn/packages/repository"
@@ -26,11 +27,14 @@ func (o *Options) Check() error {
 		problems = append(problems, image.ValidateTag(t))
 	}
 	for _, s := range o.Outputs {
-		out, err := image.ParseOutput(s)
+		out, err := image.ParseOutputIn(o.Dir, s)
 		if err == nil {
 			err = out.CheckWritable()
 		}
 		problems = append(problems, err)
+	}
+	for _, f := range o.SBOMFormats {
+		problems = append(problems, sbom.Format(f).Check())
 	}
 	if o.Compat != "" && o.Compat != compatApko {
 		problems = append(problems, fmt.Errorf("compat %q: expected apko", o.Compat))
@@ -268,8 +272,8 @@ func (j *job) treeInput(ctx context.Context) (rootfs.Input, error) {
 	in := rootfs.Input{
 		Config: j.cfg, Arch: j.arch.APK, World: world, Created: created,
 		Compat: j.compat, Base: treeBase(j.base),
-		ReadFile: func(ctx context.Context, pkg, member int) ([]byte, error) {
-			return j.ws.Store().ReadFile(ctx, j.receipts[pkg], member)
+		ReadFiles: func(ctx context.Context, pkg int, members []int) ([][]byte, error) {
+			return j.ws.Store().ReadFiles(ctx, j.receipts[pkg], members)
 		},
 	}
 	for _, r := range j.cfg.RuntimeRepositories() {

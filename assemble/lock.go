@@ -59,7 +59,7 @@ func request(cfg *config.Config, all bases) (packages.Request, error) {
 		Checksum:          cfg.ApkoChecksum,
 	}
 	if len(cfg.Sources) > 0 {
-		r.Name = cfg.Sources[0].Path
+		r.Name = cfg.Sources[0].Name
 	}
 	world, err := cfg.World()
 	if err != nil {

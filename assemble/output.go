@@ -85,7 +85,7 @@ func (b *builder) outputs(ctx context.Context) error {
 		return err
 	}
 	for _, s := range b.options.Outputs {
-		out, err := image.ParseOutput(s)
+		out, err := image.ParseOutputIn(b.options.Dir, s)
 		if err != nil {
 			return err
 		}

@@ -32,7 +32,11 @@ func (b *builder) sboms(context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.result.SBOMs, err = sbom.WriteAll(b.options.SBOMDir, graphs, index)
+	var formats []sbom.Format
+	for _, f := range b.options.SBOMFormats {
+		formats = append(formats, sbom.Format(f))
+	}
+	b.result.SBOMs, err = sbom.WriteAll(b.options.SBOMDir, graphs, index, formats...)
 	return err
 }
 

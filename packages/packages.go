@@ -58,9 +58,11 @@ type Options struct {
 	// Progress is told what happens, from several goroutines but never at the
 	// same time. Optional.
 	Progress func(Event)
-	// Limits bounds what is read from repositories. The zero value has the
-	// defaults of [repository.Limits].
-	Limits repository.Limits
+	// Dir is the directory that relative paths of repositories and keys are
+	// relative to. Default: the working directory.
+	Dir string
+	// Limits bounds what is read from repositories.
+	Limits Limits
 }
 
 // Event is one step of the work.
@@ -115,7 +117,7 @@ func Open(o Options) (*Workspace, error) {
 	if o.Jobs <= 0 {
 		o.Jobs = max(4, 2*runtime.GOMAXPROCS(0))
 	}
-	st, err := store.Open(filepath.Join(o.CacheDir, "store"), store.Options{MaxSize: o.MaxSize})
+	st, err := store.Open(filepath.Join(o.CacheDir, "store"), store.Options{MaxSize: o.MaxSize, Limits: o.Limits.store()})
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +136,8 @@ func Open(o Options) (*Workspace, error) {
 		CacheDir:    filepath.Join(o.CacheDir, "index"),
 		CacheSecret: secret,
 		Offline:     o.Offline,
-		Limits:      o.Limits,
+		Dir:         o.Dir,
+		Limits:      o.Limits.repository(),
 		Builtins:    map[string]fs.FS{"demo": demo.FS()},
 	})
 	if err != nil {

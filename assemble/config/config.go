@@ -99,6 +99,7 @@ func (f *File) FileMode() uint32 {
 // Source is a configuration file.
 type Source struct {
 	Path string // as opened
+	Name string // the same, relative to Options.Dir when it lies in there
 	// SHA256 is over the text with a byte order mark dropped and CRLF line ends
 	// turned to LF: a checkout on Windows has the same digest. (ApkoChecksum is
 	// over the bytes as they are.)

@@ -157,6 +157,27 @@ func TestIncludeLookup(t *testing.T) {
 	}
 }
 
+// TestLoadIn replaces the working directory, for the configuration and for what
+// it includes; names in messages say where the file was.
+func TestLoadIn(t *testing.T) {
+	hex := apk.SHA256(sha256.Sum256([]byte("x"))).Hex()
+	o := in(map[string]string{
+		"work/conf/top.yaml": "include: base.yaml\nfiles: [{path: /x, source: x, sha256: " + hex + "}]\n",
+		"work/base.yaml":     "cmd: here", "base.yaml": "cmd: elsewhere", "work/conf/x": "x", "work/inc/other.yaml": "cmd: [",
+	})
+	o.Dir, o.IncludePaths = "work", []string{"inc"}
+	c, err := Load("conf/top.yaml", o)
+	if err != nil || c.Cmd != "here" || string(c.Files[0].Bytes) != "x" || c.Sources[0].Path != "work/conf/top.yaml" || c.Sources[0].Name != "conf/top.yaml" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if _, err := Load("other.yaml", o); err == nil || !strings.HasPrefix(err.Error(), "work/inc/other.yaml:1:") {
+		t.Errorf("error %v", err)
+	}
+	if _, err := Load("none.yaml", o); err == nil || err.Error() != "none.yaml: file does not exist" {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestIncludeMistakes(t *testing.T) {
 	deep := map[string]string{}
 	for i := range maxIncludes + 2 {

@@ -27,6 +27,8 @@ type Options struct {
 	// IncludePaths are directories in which a configuration and its includes
 	// are looked for when they are not found from the working directory.
 	IncludePaths []string
+	// Dir replaces the working directory.
+	Dir string
 	// ProbeVCS fills vcs-url, when the configuration has none, with the origin
 	// and the revision of the git repository that the configuration lies in.
 	ProbeVCS bool
@@ -129,7 +131,7 @@ func (l *loader) finish(c *Config, name string) (*Config, error) {
 func (l *loader) load(name string, data []byte) *Config {
 	l.opened(name)
 	l.hash.Write(data)
-	l.sources = append(l.sources, newSource(name, data))
+	l.sources = append(l.sources, newSource(name, l.inside(name), data))
 	doc := document(&l.report, name, data)
 	if doc == nil {
 		return nil
@@ -228,9 +230,9 @@ func merge(base, c *Config) {
 
 // find opens the first place where a file exists.
 func (l *loader) find(open func(string) (fs.File, error), path, beside string) (string, fs.File, error) {
-	candidates := []string{path}
+	candidates := []string{l.in(path)}
 	for _, dir := range l.IncludePaths {
-		candidates = append(candidates, filepath.Join(dir, path))
+		candidates = append(candidates, l.in(filepath.Join(dir, path)))
 	}
 	if beside != "" && !filepath.IsAbs(path) {
 		candidates = append(candidates, filepath.Join(beside, path))
@@ -246,6 +248,22 @@ func (l *loader) find(open func(string) (fs.File, error), path, beside string) (
 		}
 	}
 	return "", nil, first
+}
+
+// in returns where a path is that is relative to the working directory.
+func (l *loader) in(path string) string {
+	if l.Dir == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(l.Dir, path)
+}
+
+// inside undoes in.
+func (l *loader) inside(name string) string {
+	if rel, err := filepath.Rel(l.Dir, name); l.Dir != "" && err == nil && filepath.IsLocal(rel) {
+		return rel
+	}
+	return name
 }
 
 // readAll reads an opened file and closes it. Only the outermost configuration
@@ -279,9 +297,9 @@ func pathCause(err error) error {
 	return err
 }
 
-func newSource(name string, data []byte) Source {
+func newSource(path, name string, data []byte) Source {
 	text := bytes.ReplaceAll(bytes.TrimPrefix(data, byteOrderMark), []byte("\r\n"), []byte("\n"))
-	return Source{Path: name, SHA256: apk.SHA256(sha256.Sum256(text)), Size: int64(len(data))}
+	return Source{Path: path, Name: name, SHA256: apk.SHA256(sha256.Sum256(text)), Size: int64(len(data))}
 }
 
 // Find returns where apko finds a path that a configuration names: as it is, or

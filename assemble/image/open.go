@@ -51,14 +51,18 @@ type blobStore interface {
 // Open opens an OCI layout directory, an OCI archive or a docker archive; what
 // it is is told from its content. The transports of [ParseOutput] may be
 // written before the path.
-func Open(path string) (*Opened, error) {
+func Open(path string) (*Opened, error) { return OpenIn("", path) }
+
+// OpenIn is Open for a path that is relative to dir, or, when dir is empty, to
+// the working directory.
+func OpenIn(dir, path string) (*Opened, error) {
 	bare := path
 	for _, k := range []Kind{Layout, OCIArchive, DockerArchive} {
 		if rest, ok := strings.CutPrefix(path, string(k)+":"); ok {
 			bare = rest
 		}
 	}
-	o, err := open(bare)
+	o, err := open(within(dir, bare))
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", bare, err)
 	}

@@ -52,15 +52,19 @@ const outputForms = "expected DIR/, FILE.tar, oci:DIR, oci-archive:FILE, docker-
 //	docker://, docker://hello:1             container engine
 //
 // It looks at the file system only to see whether a plain name is a directory.
-func ParseOutput(s string) (Output, error) {
-	o, err := parseOutput(s)
+func ParseOutput(s string) (Output, error) { return ParseOutputIn("", s) }
+
+// ParseOutputIn is ParseOutput for paths that are relative to dir, or, when dir
+// is empty, to the working directory.
+func ParseOutputIn(dir, s string) (Output, error) {
+	o, err := parseOutput(dir, s)
 	if err != nil {
 		return Output{}, fmt.Errorf("output %.200q: %w", s, err)
 	}
 	return o, nil
 }
 
-func parseOutput(s string) (Output, error) {
+func parseOutput(dir, s string) (Output, error) {
 	switch {
 	case s == "":
 		return Output{}, errors.New("empty: " + outputForms)
@@ -73,9 +77,9 @@ func parseOutput(s string) (Output, error) {
 		return engineOutput(rest)
 	}
 	if kind, path, ok := strings.Cut(s, ":"); ok && !strings.Contains(kind, "/") {
-		return transport(Kind(kind), path)
+		return transport(dir, Kind(kind), path)
 	}
-	return plain(s)
+	return plain(dir, s)
 }
 
 func engineOutput(ref string) (Output, error) {
@@ -91,7 +95,7 @@ func engineOutput(ref string) (Output, error) {
 	return o, nil
 }
 
-func transport(kind Kind, path string) (Output, error) {
+func transport(dir string, kind Kind, path string) (Output, error) {
 	switch kind {
 	case Layout, OCIArchive, DockerArchive:
 	case DockerEngine, "docker-daemon":
@@ -105,21 +109,30 @@ func transport(kind Kind, path string) (Output, error) {
 	case strings.Contains(filepath.Base(path), ":"):
 		return Output{}, fmt.Errorf("a colon in %q\nhint: tags are given by the TAG argument, not by the output", filepath.Base(path))
 	}
-	return Output{Kind: kind, Path: filepath.Clean(path)}, nil
+	return Output{Kind: kind, Path: within(dir, path)}, nil
 }
 
-func plain(s string) (Output, error) {
-	if strings.HasSuffix(s, "/") || isDir(s) {
-		return Output{Kind: Layout, Path: filepath.Clean(s)}, nil
+func plain(dir, s string) (Output, error) {
+	path := within(dir, s)
+	if strings.HasSuffix(s, "/") || isDir(path) {
+		return Output{Kind: Layout, Path: path}, nil
 	}
 	lower := strings.ToLower(s)
 	switch {
 	case strings.HasSuffix(lower, ".tar"):
-		return Output{Kind: DockerArchive, Path: filepath.Clean(s)}, nil
+		return Output{Kind: DockerArchive, Path: path}, nil
 	case strings.HasSuffix(lower, ".gz"), strings.HasSuffix(lower, ".tgz"), strings.HasSuffix(lower, ".zst"), strings.HasSuffix(lower, ".xz"), strings.HasSuffix(lower, ".bz2"):
 		return Output{}, errors.New("compressed archives are not written: the layers in them are compressed already\nhint: name it FILE.tar")
 	}
 	return Output{}, fmt.Errorf("not a directory and no .tar: %s\nhint: a directory that does not exist yet is written with a slash, %s/", outputForms, s)
+}
+
+// within returns the clean path of what dir's user calls path.
+func within(dir, path string) string {
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(dir, path)
 }
 
 func isDir(path string) bool {

@@ -47,6 +47,25 @@ func TestParseOutput(t *testing.T) {
 	}
 }
 
+// Relative paths are taken from the directory; nothing else is.
+func TestParseOutputIn(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "there"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for in, want := range map[string]string{
+		"there": "oci:" + dir + "/there", "new/": "oci:" + dir + "/new", "x.tar": "docker-archive:" + dir + "/x.tar",
+		"oci-archive:../x": "oci-archive:" + filepath.Dir(dir) + "/x", "docker-archive:/dev/stdout": "docker-archive:/dev/stdout", "docker://": "docker://",
+	} {
+		if o, err := ParseOutputIn(dir, in); err != nil || o.String() != want {
+			t.Errorf("%s: %s, %v, expected %s", in, o, err, want)
+		}
+	}
+	if _, err := ParseOutputIn(dir, "x.zip"); err == nil || !strings.HasPrefix(err.Error(), `output "x.zip": `) {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestParseOutputRefuses(t *testing.T) {
 	const forms = "expected DIR/, FILE.tar, oci:DIR, oci-archive:FILE, docker-archive:FILE or docker://"
 	for _, test := range []struct{ in, want string }{

@@ -45,8 +45,8 @@ func realTree(t testing.TB, st *store.Store, name string) *rootfs.Tree {
 		}
 		in.Packages = append(in.Packages, rootfs.Package{Receipt: r})
 	}
-	in.ReadFile = func(ctx context.Context, p, m int) ([]byte, error) {
-		return st.ReadFile(ctx, in.Packages[p].Receipt, m)
+	in.ReadFiles = func(ctx context.Context, p int, members []int) ([][]byte, error) {
+		return st.ReadFiles(ctx, in.Packages[p].Receipt, members)
 	}
 	tree, err := rootfs.Plan(t.Context(), in)
 	if err != nil {

@@ -10,9 +10,25 @@ import (
 	"github.com/cairn-dev/cairn/packages/apk"
 )
 
-// certificates adds the configuration's certificates, and those of the packages
-// it names as providers, to the bundles and truststores of the image.
+// certificates makes a bundle where the image has certificates and none, and
+// adds the configuration's certificates.
 func (b *builder) certificates() error {
+	made, err := b.makeTrustStore()
+	if err != nil {
+		return fmt.Errorf("%s: %w", generatorCerts, err)
+	}
+	if err := b.addCertificates(); err != nil || made == nil {
+		return err
+	}
+	if err := made.links(); err != nil {
+		return fmt.Errorf("%s: %w", generatorCerts, err)
+	}
+	return nil
+}
+
+// addCertificates adds the configuration's certificates, and those of the
+// packages it names as providers, to the bundles and truststores of the image.
+func (b *builder) addCertificates() error {
 	if b.cfg.Certificates == nil {
 		return nil
 	}

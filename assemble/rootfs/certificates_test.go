@@ -82,7 +82,7 @@ func TestCertificates(t *testing.T) {
 // takes no reading.
 func TestCertificateSums(t *testing.T) {
 	in := input(t, nil, pkg("ca-1-r0", "etc/ssl/certs/ca-certificates.crt -> /usr/share/bundle", "usr/share/bundle is=x", "etc/ssl/certs/java/cacerts is=x"))
-	in.ReadFile = nil
+	in.ReadFiles = nil
 	tree := plan(t, in)
 	const sum = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
 	for p, want := range map[string]string{"etc/ssl/certs/.ca-certificates.crt.sha256": sum + "  ca-certificates.crt\n", "etc/ssl/certs/java/.cacerts.sha256": sum + "  cacerts\n"} {

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/cairn-dev/cairn/packages/apk"
 )
@@ -14,39 +16,87 @@ var errNoReader = errors.New("its content is needed, and there is no way to read
 
 // read returns the content of a regular file.
 func (b *builder) read(n *node) ([]byte, error) {
-	ino := n.ino
-	if ino.typ != apk.TypeFile {
-		return nil, fmt.Errorf("/%s: expected a regular file", n.path())
-	}
-	if ino.changed || ino.pkg < 0 {
-		return ino.content, nil
-	}
-	e, of := b.member(ino.pkg, ino.member), "package "+b.packageID(ino.pkg)
-	if b.onBase(ino.pkg) {
-		of = BaseImage
-	}
-	content, ok := b.receipt(ino.pkg).Contents[e.Path]
-	if !ok {
-		var err error
-		if content, err = b.readMember(ino.pkg, ino.member); err != nil {
-			return nil, fmt.Errorf("/%s: %s: %w", n.path(), of, err)
-		}
-	}
-	if got := apk.SHA256(sha256.Sum256(content)); got != e.SHA256 {
-		return nil, fmt.Errorf("/%s: %s: content with digest %s, expected %s", n.path(), of, got, e.SHA256)
-	}
-	return content, nil
+	contents, err := b.readAll([]*node{n})
+	return contents[n.ino], err
 }
 
-// readMember reads a file that is not among its package's small ones.
-func (b *builder) readMember(p, m int32) ([]byte, error) {
-	switch {
-	case b.onBase(p) && b.in.Base.ReadFile != nil:
-		return b.in.Base.ReadFile(b.ctx, int(m))
-	case !b.onBase(p) && b.in.ReadFile != nil:
-		return b.in.ReadFile(b.ctx, int(p), int(m))
+// readAll returns the contents of regular files. No package is gone through
+// twice for them.
+func (b *builder) readAll(nodes []*node) (map[*inode][]byte, error) {
+	contents := make(map[*inode][]byte, len(nodes))
+	byPackage := map[int32][]*node{}
+	for _, n := range nodes {
+		ino := n.ino
+		switch _, seen := contents[ino]; {
+		case seen:
+		case ino.typ != apk.TypeFile:
+			return nil, fmt.Errorf("/%s: expected a regular file", n.path())
+		default:
+			contents[ino] = ino.content
+			if !ino.changed && ino.pkg >= 0 {
+				byPackage[ino.pkg] = append(byPackage[ino.pkg], n)
+			}
+		}
 	}
-	return nil, errNoReader
+	for _, p := range slices.Sorted(maps.Keys(byPackage)) {
+		list, err := b.readMembers(p, byPackage[p])
+		if err != nil {
+			return nil, err
+		}
+		for i, n := range byPackage[p] {
+			contents[n.ino] = list[i]
+		}
+	}
+	return contents, nil
+}
+
+// readMembers returns the bytes of files that are as package p has them.
+func (b *builder) readMembers(p int32, nodes []*node) ([][]byte, error) {
+	r, of := b.receipt(p), "package "+b.packageID(p)
+	if b.onBase(p) {
+		of = BaseImage
+	}
+	list := make([][]byte, len(nodes))
+	var missing, members []int
+	for i, n := range nodes {
+		var ok bool
+		if list[i], ok = r.Contents[b.member(p, n.ino.member).Path]; !ok {
+			missing, members = append(missing, i), append(members, int(n.ino.member))
+		}
+	}
+	if len(missing) > 0 {
+		read, err := b.load(p, members)
+		if err != nil {
+			return nil, fmt.Errorf("/%s: %s: %w", nodes[missing[0]].path(), of, err)
+		}
+		for k, i := range missing {
+			list[i] = read[k]
+		}
+	}
+	for i, n := range nodes {
+		e := b.member(p, n.ino.member)
+		if got := apk.SHA256(sha256.Sum256(list[i])); got != e.SHA256 {
+			return nil, fmt.Errorf("/%s: %s: content with digest %s, expected %s", n.path(), of, got, e.SHA256)
+		}
+	}
+	return list, nil
+}
+
+// load reads files that are not among their package's small ones.
+func (b *builder) load(p int32, members []int) (list [][]byte, err error) {
+	switch {
+	case !b.onBase(p) && b.in.ReadFiles != nil:
+		return b.in.ReadFiles(b.ctx, int(p), members)
+	case !b.onBase(p) || b.in.Base.ReadFile == nil:
+		return nil, errNoReader
+	}
+	list = make([][]byte, len(members))
+	for i, m := range members {
+		if list[i], err = b.in.Base.ReadFile(b.ctx, m); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
 // readAt returns the content of the file that p leads to, and its node; both

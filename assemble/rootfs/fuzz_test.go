@@ -49,7 +49,7 @@ func inputFromBytes(data []byte) Input {
 	types_ := []apk.EntryType{apk.TypeFile, apk.TypeDir, apk.TypeSymlink, apk.TypeHardlink, apk.TypeChar, apk.TypeFIFO, apk.TypeFile, apk.TypeDir}
 	links := []string{"a", "../a", "/usr/lib", "b", "/", "../../..", "a/b", "usr/lib", "", "lib"}
 	modes := []uint32{0o755, 0o644, 0o4755, 0o1777, 0, 0o2711}
-	in := Input{Arch: "x86_64", Created: epoch, ReadFile: func(context.Context, int, int) ([]byte, error) { return nil, errNoReader }}
+	in := Input{Arch: "x86_64", Created: epoch, ReadFiles: func(context.Context, int, []int) ([][]byte, error) { return nil, errNoReader }}
 	for p := range 1 + next(3) {
 		r := &store.Receipt{Package: apk.Package{Name: string(rune('p' + p)), Version: "1"}}
 		if next(3) == 0 {

@@ -379,16 +379,16 @@ func TestReadFileChecked(t *testing.T) {
 	in := input(t, withAccounts("", []types.User{{UserName: "app", UID: 900}}, nil), pkg("a-1-r0", "etc/passwd is=x:x:1:1::/:/x|"))
 	in.Packages[0].Receipt.Contents = nil
 	_ = plan(t, in)
-	in.ReadFile = func(context.Context, int, int) ([]byte, error) { return []byte("other"), nil }
+	in.ReadFiles = func(context.Context, int, []int) ([][]byte, error) { return [][]byte{[]byte("other")}, nil }
 	if _, err := Plan(context.Background(), in); err == nil || !strings.Contains(err.Error(), "/etc/passwd: package a-1-r0: content with digest sha256:") {
 		t.Errorf("wrong content: %v", err)
 	}
 	broken := errors.New("broken disk")
-	in.ReadFile = func(context.Context, int, int) ([]byte, error) { return nil, broken }
+	in.ReadFiles = func(context.Context, int, []int) ([][]byte, error) { return nil, broken }
 	if _, err := Plan(context.Background(), in); !errors.Is(err, broken) {
 		t.Errorf("unreadable: %v", err)
 	}
-	in.ReadFile = nil
+	in.ReadFiles = nil
 	if _, err := Plan(context.Background(), in); !errors.Is(err, errNoReader) {
 		t.Errorf("no reader: %v", err)
 	}

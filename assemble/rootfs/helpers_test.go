@@ -177,7 +177,13 @@ func input(t testing.TB, cfg *config.Config, specs ...apktest.Spec) Input {
 		r, b := receipt(t, raw)
 		in.Packages, bodies = append(in.Packages, Package{Receipt: r}), append(bodies, b)
 	}
-	in.ReadFile = func(_ context.Context, p, m int) ([]byte, error) { return bodies[p][m], nil }
+	in.ReadFiles = func(_ context.Context, p int, members []int) ([][]byte, error) {
+		var list [][]byte
+		for _, m := range members {
+			list = append(list, bodies[p][m])
+		}
+		return list, nil
+	}
 	return in
 }
 

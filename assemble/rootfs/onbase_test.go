@@ -27,11 +27,11 @@ func baseOf(t testing.TB, in Input) *Base {
 		e := &tree.Entries[i]
 		if e.Type == apk.TypeFile {
 			if bodies[i] = e.Content; e.Content == nil {
-				body, err := in.ReadFile(t.Context(), e.Package, e.Member)
+				read, err := in.ReadFiles(t.Context(), e.Package, []int{e.Member})
 				if err != nil {
 					t.Fatal(err)
 				}
-				bodies[i] = body
+				bodies[i] = read[0]
 			}
 			if store.ContentWanted(e.Path, e.Size) || path.Base(e.Path) == "scripts.tar" {
 				b.Receipt.Contents[e.Path] = bodies[i]

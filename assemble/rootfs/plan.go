@@ -33,12 +33,12 @@ type Input struct {
 	Base *Base
 	// Created is the modification time of every entry that no package brings.
 	Created time.Time
-	// ReadFile returns the content of a regular file of a package; pkg is the
-	// position in Packages, member that in its receipt's Entries. It is called
-	// only for files whose content is needed and not in the receipt's Contents
-	// (certificates, trust stores). May be nil when there are none. The bytes
-	// are checked against the receipt.
-	ReadFile func(ctx context.Context, pkg, member int) ([]byte, error)
+	// ReadFiles returns the contents of regular files of a package; pkg is the
+	// position in Packages, members are those in its receipt's Entries. It is
+	// called only for files whose content is needed and not in the receipt's
+	// Contents (certificates, trust stores). May be nil when there are none. The
+	// bytes are checked against the receipt.
+	ReadFiles func(ctx context.Context, pkg int, members []int) ([][]byte, error)
 	// Compat is empty or [CompatApko].
 	Compat string
 }
@@ -68,7 +68,7 @@ type builder struct {
 }
 
 // Plan computes the tree. It is a pure function of its input: it reads nothing
-// but through [Input.ReadFile] and stops when ctx is done.
+// but through [Input.ReadFiles] and stops when ctx is done.
 //
 // Errors of the packages are *[ConflictError] where two of them cannot stand
 // together, *[ConfigError] where the configuration is to blame.

@@ -1,7 +1,7 @@
 // Package rootfs plans the image's file tree from receipts and the
 // configuration: every path, what it is, and who put it there. It works on
 // metadata: no file is written, no package script is run, and package data is
-// read only for the few files that must be extended (see [Input.ReadFile]).
+// read only for the few files that must be extended (see [Input.ReadFiles]).
 //
 // It does not decide in which layer a path travels; that is
 // [github.com/cairn-dev/cairn/assemble/layer].

@@ -236,15 +236,15 @@ func indexPURL(in *IndexInput, name string) string {
 // documents lists what WriteAll writes for the index.
 func (x *Index) documents() []document {
 	return []document{
-		{"sbom-index.spdx.json", x.WriteSPDX},
-		{"sbom-index.cdx.json", x.WriteCycloneDX},
+		{SPDX, "sbom-index.spdx.json", x.WriteSPDX},
+		{CycloneDX, "sbom-index.cdx.json", x.WriteCycloneDX},
 	}
 }
 
 func (g *Graph) documents() []document {
 	arch := strings.ReplaceAll(g.input.Image.Arch.ToAPK(), "/", "_")
 	return []document{
-		{fmt.Sprintf("sbom-%s.spdx.json", arch), g.WriteSPDX},
-		{fmt.Sprintf("sbom-%s.cdx.json", arch), g.WriteCycloneDX},
+		{SPDX, fmt.Sprintf("sbom-%s.spdx.json", arch), g.WriteSPDX},
+		{CycloneDX, fmt.Sprintf("sbom-%s.cdx.json", arch), g.WriteCycloneDX},
 	}
 }

@@ -74,8 +74,8 @@ func bootTree(t testing.TB, request string) (*rootfs.Tree, *store.Store) {
 	if len(in.Packages) < 10 {
 		t.Skipf("only %d of the packages are here", len(in.Packages))
 	}
-	in.ReadFile = func(ctx context.Context, pkg, member int) ([]byte, error) {
-		return st.ReadFile(ctx, in.Packages[pkg].Receipt, member)
+	in.ReadFiles = func(ctx context.Context, pkg int, members []int) ([][]byte, error) {
+		return st.ReadFiles(ctx, in.Packages[pkg].Receipt, members)
 	}
 	tree, err := rootfs.Plan(context.Background(), in)
 	if err != nil {

@@ -7,12 +7,31 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
+
+// Format is a format of documents, as apko's --sbom-formats spells it.
+type Format string
+
+// The formats that are written.
+const (
+	SPDX      Format = "spdx"      // SPDX 2.3 in JSON
+	CycloneDX Format = "cyclonedx" // CycloneDX 1.6 in JSON
+)
+
+// Check says what is wrong with a format that is not known.
+func (f Format) Check() error {
+	if f != SPDX && f != CycloneDX {
+		return fmt.Errorf("sbom format %.100q: expected %s or %s", string(f), SPDX, CycloneDX)
+	}
+	return nil
+}
 
 // document is one file to be written.
 type document struct {
-	name  string
-	write func(io.Writer) error
+	format Format
+	name   string
+	write  func(io.Writer) error
 }
 
 // tempPrefix begins the names of temporary files.
@@ -20,17 +39,20 @@ const tempPrefix = ".cairn-tmp-"
 
 // WriteAll writes the documents of all images, and of the index unless it is
 // nil, into dir: sbom-ARCH.spdx.json, sbom-ARCH.cdx.json (ARCH in apk's
-// spelling, as apko does), sbom-index.spdx.json and sbom-index.cdx.json. All
-// are written completely before the first takes its name; mode 0644. The
-// directory is made when it is missing, its parent is not. It returns the
-// paths.
-func WriteAll(dir string, images []*Graph, index *Index) (paths []string, err error) {
+// spelling, as apko does), sbom-index.spdx.json and sbom-index.cdx.json; where
+// formats are given, only those in one of them. All are written completely
+// before the first takes its name; mode 0644. The directory is made when it is
+// missing, its parent is not. It returns the paths.
+func WriteAll(dir string, images []*Graph, index *Index, formats ...Format) (paths []string, err error) {
 	var all []document
 	for _, g := range images {
 		all = append(all, g.documents()...)
 	}
 	if index != nil {
 		all = append(all, index.documents()...)
+	}
+	if len(formats) > 0 {
+		all = slices.DeleteFunc(all, func(d document) bool { return !slices.Contains(formats, d.format) })
 	}
 	paths, err = writeAll(dir, all)
 	if err != nil {

@@ -72,6 +72,29 @@ func TestWriteAll(t *testing.T) {
 	}
 }
 
+func TestWriteAllFormats(t *testing.T) {
+	g := testGraph(t)
+	x, err := NewIndex(IndexInput{Digest: hashOf("i"), Created: testTime}, []*Graph{g})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for format, want := range map[Format][]string{
+		SPDX:      {"sbom-index.spdx.json", "sbom-x86_64.spdx.json"},
+		CycloneDX: {"sbom-index.cdx.json", "sbom-x86_64.cdx.json"},
+	} {
+		dir := t.TempDir()
+		if _, err := WriteAll(dir, []*Graph{g}, x, format); err != nil || format.Check() != nil {
+			t.Errorf("%s: %v, %v", format, err, format.Check())
+		}
+		if diff := cmp.Diff(want, names(t, dir)); diff != "" {
+			t.Errorf("%s: %s", format, diff)
+		}
+	}
+	if err := Format("syft").Check(); err == nil || err.Error() != `sbom format "syft": expected spdx or cyclonedx` {
+		t.Errorf("error %v", err)
+	}
+}
+
 // When anything goes wrong the old documents stay, and nothing else.
 func TestWriteAllFailureLeavesTheOldOnes(t *testing.T) {
 	dir := t.TempDir()
@@ -80,8 +103,8 @@ func TestWriteAllFailureLeavesTheOldOnes(t *testing.T) {
 	}
 	broken := errors.New("broken")
 	_, err := writeAll(dir, []document{
-		{"a", func(w io.Writer) error { _, err := io.WriteString(w, "new"); return err }},
-		{"b", func(w io.Writer) error { _, _ = io.WriteString(w, "half"); return broken }},
+		{SPDX, "a", func(w io.Writer) error { _, err := io.WriteString(w, "new"); return err }},
+		{SPDX, "b", func(w io.Writer) error { _, _ = io.WriteString(w, "half"); return broken }},
 	})
 	if !errors.Is(err, broken) || !strings.Contains(err.Error(), filepath.Join(dir, "b")) {
 		t.Errorf("%v, want the cause and the path", err)
@@ -90,7 +113,7 @@ func TestWriteAllFailureLeavesTheOldOnes(t *testing.T) {
 		t.Errorf("left: %v, a is %q", got, read(t, dir, "a"))
 	}
 	fresh := filepath.Join(dir, "fresh")
-	if _, err := writeAll(fresh, []document{{"b", func(io.Writer) error { return broken }}}); !errors.Is(err, broken) {
+	if _, err := writeAll(fresh, []document{{SPDX, "b", func(io.Writer) error { return broken }}}); !errors.Is(err, broken) {
 		t.Error(err)
 	}
 	if _, err := os.Stat(fresh); !errors.Is(err, fs.ErrNotExist) {

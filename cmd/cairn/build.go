@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -14,17 +15,20 @@ import (
 
 	"github.com/cairn-dev/cairn/assemble"
 	"github.com/cairn-dev/cairn/assemble/image"
+	"github.com/cairn-dev/cairn/assemble/sbom"
 	"github.com/cairn-dev/cairn/packages/lock"
 )
 
 // buildFlags are the flags of build beside those of its input.
 type buildFlags struct {
 	inputFlags
-	outputs   []string
-	sbomPath  string
-	buildDate string
-	compat    string
-	author    string
+	outputs     []string
+	sbom        bool
+	sbomPath    string
+	sbomFormats []string
+	buildDate   string
+	compat      string
+	author      string
 }
 
 func newBuild(a *app) *cobra.Command {
@@ -50,7 +54,9 @@ when the configuration has changed since; cairn lock renews it.`,
 	b.register(cmd)
 	f := cmd.Flags()
 	f.StringArrayVarP(&b.outputs, "output", "o", nil, "write the image to `output`: DIR/, FILE.tar, oci-archive:FILE or docker://")
-	f.StringVar(&b.sbomPath, "sbom-path", "", "write SBOMs, SPDX and CycloneDX, into this `directory` (default: none are written)")
+	f.BoolVar(&b.sbom, "sbom", false, "write SBOMs, here when --sbom-path does not say where (default: only with --sbom-path)")
+	f.StringVar(&b.sbomPath, "sbom-path", "", "write SBOMs into this `directory`")
+	f.StringSliceVar(&b.sbomFormats, "sbom-formats", []string{string(sbom.SPDX), string(sbom.CycloneDX)}, "`formats` of the SBOMs that are written")
 	f.StringVar(&b.buildDate, "build-date", "", "creation `time` of the image, RFC 3339 (default: SOURCE_DATE_EPOCH, else the newest package's)")
 	f.StringVar(&b.compat, "compat", "", "give the output of another `tool`: apko")
 	f.StringVar(&b.author, "author", "", "author of the image and creator of its SBOMs, as in \"Organization: Example\"")
@@ -58,7 +64,7 @@ when the configuration has changed since; cairn lock renews it.`,
 }
 
 func (b *buildFlags) run(cmd *cobra.Command, a *app, args []string) error {
-	o, err := b.options(args)
+	o, err := b.options(a, cmd.Flags().Changed("sbom"), args)
 	if err != nil {
 		return err
 	}
@@ -66,7 +72,7 @@ func (b *buildFlags) run(cmd *cobra.Command, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	if o.Lock, err = b.readLock(args[0]); err != nil {
+	if o.Lock, err = b.readLock(a, args[0]); err != nil {
 		return err
 	}
 	p := newProgress(a)
@@ -86,15 +92,18 @@ func (b *buildFlags) run(cmd *cobra.Command, a *app, args []string) error {
 }
 
 // options checks what can be checked before anything is read.
-func (b *buildFlags) options(args []string) (assemble.Options, error) {
-	o := assemble.Options{Outputs: b.outputs, Compat: b.compat, Unsafe: b.off, Version: buildVersion(), Author: b.author}
+func (b *buildFlags) options(a *app, sbomSaid bool, args []string) (assemble.Options, error) {
+	o := assemble.Options{Outputs: b.outputs, Dir: a.workdir, Compat: b.compat, Unsafe: b.off, Version: buildVersion(), Author: b.author}
 	if len(args) > 1 {
 		o.Tags = []string{args[1]}
 	}
 	if len(args) > 2 {
 		o.Outputs = append([]string{args[2]}, o.Outputs...)
 	}
-	o.SBOMDir = b.sbomPath
+	o.SBOMDir, o.SBOMFormats = b.sbomDir(a, sbomSaid), b.sbomFormats
+	if len(b.sbomFormats) == 0 {
+		return o, usageError{errors.New("--sbom-formats: found none, expected spdx or cyclonedx\nhint: --sbom=false writes no SBOMs")}
+	}
 	var err error
 	if o.Created, err = parseBuildDate(b.buildDate); err != nil {
 		return o, err
@@ -117,14 +126,26 @@ func (b *buildFlags) options(args []string) (assemble.Options, error) {
 	return o, nil
 }
 
+// sbomDir is where SBOMs are written, empty for nowhere. said tells that --sbom
+// was given.
+func (b *buildFlags) sbomDir(a *app, said bool) string {
+	switch {
+	case said && !b.sbom:
+		return ""
+	case said && b.sbomPath == "":
+		return filepath.Clean(a.workdir)
+	}
+	return a.at(b.sbomPath)
+}
+
 // readLock reads the lock that --lockfile names, or the one beside the
 // configuration; nil when there is none.
-func (in *inputFlags) readLock(configPath string) (*lock.Lock, error) {
+func (in *inputFlags) readLock(a *app, configPath string) (*lock.Lock, error) {
 	path := in.lockfile
 	if path == "" {
 		path = lockPath(configPath)
 	}
-	l, err := lock.ReadFile(path)
+	l, err := lock.ReadFile(a.at(path))
 	if errors.Is(err, fs.ErrNotExist) && in.lockfile == "" {
 		return nil, nil
 	}
@@ -140,6 +161,12 @@ func printBuild(a *app, res *assemble.Result) error {
 				return err
 			}
 		}
+		if a.warnings {
+			printWarnings(a.std.err, res)
+		}
+		if !a.quiet {
+			printStages(a.std.err, res)
+		}
 		_, err := fmt.Fprintln(w, res.Digest)
 		return err
 	})
@@ -154,21 +181,27 @@ func summary(w io.Writer, res *assemble.Result) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	var stages []string
-	for _, s := range res.Stages {
-		stages = append(stages, s.Name+" "+s.Elapsed.Round(time.Millisecond).String())
-	}
 	for _, o := range append(append([]string{}, res.Outputs...), res.SBOMs...) {
 		fmt.Fprintf(w, "wrote %s\n", o)
 	}
+	return nil
+}
+
+func printWarnings(w io.Writer, res *assemble.Result) {
 	for _, warning := range res.Warnings {
 		fmt.Fprintf(w, "cairn: warning: %s\n", warning)
 	}
 	for _, u := range res.Unsafe {
 		fmt.Fprintf(w, "unsafe: %s\n", u)
 	}
-	_, err := fmt.Fprintln(w, strings.Join(stages, ", "))
-	return err
+}
+
+func printStages(w io.Writer, res *assemble.Result) {
+	var stages []string
+	for _, s := range res.Stages {
+		stages = append(stages, s.Name+" "+s.Elapsed.Round(time.Millisecond).String())
+	}
+	fmt.Fprintln(w, strings.Join(stages, ", "))
 }
 
 // layerCounts spells "5 (3 verbatim, 1 packed, 1 top)".

@@ -4,7 +4,15 @@ package main
 
 import (
 	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"errors"
+	"math/big"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +20,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -124,11 +133,14 @@ func TestE2EFlask(t *testing.T) {
 	e, w := newEngine(t), newE2E(t)
 	repo, key := debianRepository(t, flaskPackages)
 	config := w.path("flask.yaml")
+	ca, server := authority(t)
 	w.write("flask.yaml", contents(repo, []string{key}, flaskPackages)+
+		"certificates:\n  additional:\n    - name: e2e\n      content: |\n"+indented(8, ca)+
 		"entrypoint: {command: /usr/bin/python3}\ncmd: /srv/app.py\n"+
 		"environment: {PYTHONDONTWRITEBYTECODE: '1'}\n"+
 		"accounts: {run-as: '65532', users: [{username: nonroot, uid: 65532}]}\n"+
-		"files:\n  - path: /srv/app.py\n    content: |\n      "+strings.ReplaceAll(strings.TrimSpace(flaskApp), "\n", "\n      ")+"\n")
+		"files:\n  - path: /srv/app.py\n    content: |\n"+indented(6, flaskApp)+
+		"  - path: /srv/server.pem\n    content: |\n"+indented(6, server))
 	made := w.makes(config, "flask:e2e", "flask.tar", "--output=flask/")
 	e.load(w.path("flask.tar"))
 	got := e.inspect("flask:e2e")
@@ -137,6 +149,7 @@ func TestE2EFlask(t *testing.T) {
 		t.Errorf("%d packages, user %q, cmd %q", made.Images[0].Packages, got.Config.User, got.Config.Cmd)
 	}
 	t.Run("import", func(t *testing.T) { flaskImports(engine{t}) })
+	t.Run("TLS", func(t *testing.T) { flaskTrusts(engine{t}) })
 	t.Run("serve", func(t *testing.T) { flaskServes(engine{t}) })
 	t.Run("no shell", func(t *testing.T) { flaskHasNoShell(engine{t}) })
 	t.Run("loader cache", func(t *testing.T) { flaskUsesLoaderCache(engine{t}) })
@@ -158,6 +171,76 @@ func flaskImports(e engine) {
 		e.t.Errorf("python says %q", out)
 	}
 	e.t.Log(versions)
+}
+
+// authority makes a certificate authority, and a certificate of its for
+// 127.0.0.1 with the key, in PEM.
+func authority(t *testing.T) (ca, server string) {
+	t.Helper()
+	certificate := func(tpl, parent *x509.Certificate, public, signer any) []byte {
+		tpl.NotBefore, tpl.NotAfter, tpl.BasicConstraintsValid = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour), true
+		der, err := x509.CreateCertificate(rand.Reader, tpl, parent, public, signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return der
+	}
+	var keys [2]*ecdsa.PrivateKey
+	for i := range keys {
+		var err error
+		if keys[i], err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Cairn  E2E Root"}, IsCA: true, KeyUsage: x509.KeyUsageCertSign}
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "server"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, KeyUsage: x509.KeyUsageDigitalSignature}
+	text := func(kind string, der []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	}
+	ca = text("CERTIFICATE", certificate(root, root, keys[0].Public(), keys[0]))
+	secret, err := x509.MarshalPKCS8PrivateKey(keys[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ca, text("CERTIFICATE", certificate(leaf, root, keys[1].Public(), keys[0])) + text("PRIVATE KEY", secret)
+}
+
+// indented makes text a literal block of YAML.
+func indented(n int, text string) string {
+	prefix := strings.Repeat(" ", n)
+	return prefix + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n"+prefix) + "\n"
+}
+
+// A server on loopback has a certificate of an additional authority; it is
+// connected to with the bundle, then with OpenSSL's directory, then with a
+// directory that has nothing.
+const flaskTLS = `import os, socket, ssl, sys, threading
+tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+tls.load_cert_chain('/srv/server.pem')
+listener = socket.create_server(('127.0.0.1', 0))
+def serve():
+    while True:
+        c, _ = listener.accept()
+        try: tls.wrap_socket(c, server_side=True).close()
+        except (ssl.SSLError, OSError): pass
+threading.Thread(target=serve, daemon=True).start()
+def verifies(**kw):
+    client = ssl.create_default_context(**kw)
+    try:
+        with socket.create_connection(listener.getsockname()) as c, client.wrap_socket(c, server_hostname='127.0.0.1') as s: s.recv(1)
+    except ssl.SSLCertVerificationError as e: return e.verify_message
+    except (ssl.SSLError, OSError): pass
+    return 'verified'
+certs = '/etc/ssl/certs'
+print(len(ssl.create_default_context(cafile=certs + '/ca-certificates.crt').get_ca_certs()) > 100, sum(n[8:9] == '.' for n in os.listdir(certs)) > 100)
+print(verifies(cafile=certs + '/ca-certificates.crt'), verifies(capath=certs), verifies(), verifies(capath='/srv'), sep='; ')`
+
+func flaskTrusts(e engine) {
+	out := e.docker("run", "--rm", "--network", "none", "flask:e2e", "-c", flaskTLS)
+	if out != "True True\nverified; verified; verified; unable to get local issuer certificate\n" {
+		e.t.Errorf("python says %q", out)
+	}
 }
 
 func flaskServes(e engine) {

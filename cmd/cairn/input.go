@@ -26,6 +26,7 @@ type inputFlags struct {
 	includePaths []string
 	vcs          bool
 	lockfile     string
+	limits       packages.Limits
 	storeFlags
 
 	off assemble.Unsafe
@@ -53,11 +54,16 @@ func (s *storeFlags) register(cmd *cobra.Command) {
 }
 
 func (s *storeFlags) open(a *app, progress func(packages.Event)) (*packages.Workspace, error) {
+	return s.openWith(a, packages.Options{Progress: progress})
+}
+
+// openWith opens the workspace with the flags and with what o says already.
+func (s *storeFlags) openWith(a *app, o packages.Options) (*packages.Workspace, error) {
 	size, err := parseSize(s.maxSize)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--cache-max-size: %w", err)}
 	}
-	o := packages.Options{CacheDir: s.cacheDir, Offline: s.offline, MaxSize: size, Jobs: s.jobs, Progress: progress}
+	o.CacheDir, o.Dir, o.Offline, o.MaxSize, o.Jobs = a.at(s.cacheDir), a.workdir, s.offline, size, s.jobs
 	if dir, err := os.UserConfigDir(); err == nil {
 		o.SecretFile = filepath.Join(dir, "cairn", "cache-secret")
 		if ws, err := packages.Open(o); err == nil {
@@ -66,6 +72,10 @@ func (s *storeFlags) open(a *app, progress func(packages.Event)) (*packages.Work
 		o.SecretFile = "" // a home that cannot be written to must not stop a build
 	}
 	return packages.Open(o)
+}
+
+func (in *inputFlags) open(a *app, progress func(packages.Event)) (*packages.Workspace, error) {
+	return in.openWith(a, packages.Options{Progress: progress, Limits: in.limits})
 }
 
 func (in *inputFlags) register(cmd *cobra.Command) {
@@ -80,9 +90,14 @@ func (in *inputFlags) register(cmd *cobra.Command) {
 	f.BoolVar(&in.vcs, "vcs", true, "find out the URL and revision of the configuration's git checkout")
 	f.StringVar(&in.lockfile, "lockfile", "", "the lock `file` (default: CONFIG with .lock.json, when there is one)")
 	f.BoolVar(&in.off.UnsignedIndex, "unsafe-unsigned-index", false, "accept indexes without a verified signature (recorded in the image)")
+	f.BoolVar(&in.off.UnsignedIndex, "ignore-signatures", false, "apko's name of --unsafe-unsigned-index")
 	f.BoolVar(&in.off.MissingDataHash, "unsafe-missing-datahash", false, "accept packages that name no hash of their content (recorded in the image)")
 	f.BoolVar(&in.off.PackageSignature, "unsafe-package-signature", false, "do not check the packages' own signatures (recorded in the image)")
 	f.BoolVar(&in.off.BrokenSBOM, "unsafe-broken-sbom", false, "skip embedded SBOMs that cannot be read (recorded in the image)")
+	f.Int64Var(&in.limits.Control, "max-apk-control-size", 0, "`bytes` that a package's control section may have (0: 10 MiB, -1: any number)")
+	f.Int64Var(&in.limits.Data, "max-apk-data-size", 0, "`bytes` that a package's content may have (0: 16 GiB, -1: any number)")
+	f.Int64Var(&in.limits.Index, "max-apkindex-decompressed-size", 0, "`bytes` that an index may have (0: 300 MiB, -1: any number)")
+	f.Int64Var(&in.limits.Response, "max-http-response-size", 0, "`bytes` that a file may have that is fetched (0: 8 GiB, -1: any number)")
 	in.storeFlags.register(cmd)
 }
 
@@ -92,7 +107,7 @@ func (in *inputFlags) load(a *app, path string) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := config.Load(path, config.Options{IncludePaths: in.includePaths, ProbeVCS: in.vcs})
+	cfg, err := config.Load(path, config.Options{IncludePaths: in.includePaths, ProbeVCS: in.vcs, Dir: a.workdir})
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +115,7 @@ func (in *inputFlags) load(a *app, path string) (*config.Config, error) {
 		Repositories: in.repositories, BuildRepositories: in.buildRepos, Keyring: in.keys,
 		Packages: in.packages, Annotations: annotations, Archs: in.archs,
 	})
-	if err == nil && !a.quiet {
+	if err == nil && a.warnings {
 		for _, w := range cfg.Warnings {
 			fmt.Fprintf(a.std.err, "cairn: warning: %s\n", strings.ReplaceAll(w.String(), "\n", "\n  "))
 		}

@@ -42,6 +42,7 @@ named ones. What moves, and why, is printed.`,
 			if path == "" {
 				path = lockPath(args[0])
 			}
+			path = a.at(path)
 			old, err := lock.ReadFile(path)
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("%w\nhint: remove the file to lock afresh", err)

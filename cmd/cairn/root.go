@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -14,9 +16,12 @@ import (
 type app struct {
 	std      streams
 	settings string // --settings
+	workdir  string // -C
 	format   string // --format
 	verbose  bool   // -v
 	quiet    bool   // -q
+	logLevel string // --log-level
+	warnings bool   // what --quiet leaves out and --log-level=warn does not
 	progress string // --progress
 }
 
@@ -50,9 +55,11 @@ storage failure, 130 interrupted, 143 terminated.`,
 	})
 	f := root.PersistentFlags()
 	f.StringVar(&a.settings, "settings", "", "`file` with defaults for flags (default cairn.yaml, here or in the user's configuration directory)")
+	f.StringVarP(&a.workdir, "workdir", "C", "", "take relative paths, also those in the configuration, from this `directory`")
 	f.StringVar(&a.format, "format", string(formatTable), "rendering of the result: table, json or a Go template")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "say what is done, a line each")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "say nothing but the result")
+	f.StringVar(&a.logLevel, "log-level", "info", "how much to say: debug is --verbose, error (or fatal, panic) is --quiet, warn is --quiet but for warnings")
 	f.StringVar(&a.progress, "progress", "auto", "progress on standard error: auto, plain or none")
 	root.AddCommand(newBuild(a), newLock(a), newWhy(a), newShow(a), newCache(a), newVersion(a))
 	return root
@@ -61,7 +68,13 @@ storage failure, 130 interrupted, 143 terminated.`,
 // prepare runs before every command: settings, then the checks of the shared
 // flags.
 func (a *app) prepare(cmd *cobra.Command) error {
-	if err := applySettings(cmd, a.settings); err != nil {
+	if err := a.enter(cmd); err != nil {
+		return err
+	}
+	if err := applySettings(cmd, a.settings, a.at); err != nil {
+		return err
+	}
+	if err := a.applyLogLevel(); err != nil {
 		return err
 	}
 	if err := checkFormat(format(a.format)); err != nil {
@@ -69,6 +82,51 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	}
 	if !slices.Contains([]string{"auto", "plain", "none"}, a.progress) {
 		return usageError{fmt.Errorf("--progress: found %q, expected auto, plain or none", a.progress)}
+	}
+	return nil
+}
+
+// enter settles the directory that relative paths are from, before anything is
+// looked for there. The process stays where it is.
+func (a *app) enter(cmd *cobra.Command) error {
+	if f := cmd.Flags().Lookup("workdir"); f != nil && !f.Changed {
+		a.workdir = os.Getenv(envName("workdir"))
+	}
+	if a.workdir == "" {
+		return nil
+	}
+	fi, err := os.Stat(a.workdir)
+	if err == nil && !fi.IsDir() {
+		err = fmt.Errorf("%s: not a directory", a.workdir)
+	}
+	if err != nil {
+		return usageError{fmt.Errorf("--workdir: %w", err)}
+	}
+	return nil
+}
+
+// at returns where a path of the command line or the settings is.
+func (a *app) at(path string) string {
+	if a.workdir == "" || path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(a.workdir, path)
+}
+
+// applyLogLevel turns apko's levels into --verbose and --quiet, which win.
+func (a *app) applyLogLevel() error {
+	given := a.verbose || a.quiet
+	a.warnings = !a.quiet
+	switch strings.ToLower(a.logLevel) {
+	case "info":
+	case "debug":
+		a.verbose = a.verbose || !given
+	case "warn", "warning":
+		a.quiet = a.quiet || !given
+	case "error", "fatal", "panic":
+		a.quiet, a.warnings = a.quiet || !given, given && a.warnings
+	default:
+		return usageError{fmt.Errorf("--log-level: found %q, expected debug, info, warn, error, fatal or panic", a.logLevel)}
 	}
 	return nil
 }
@@ -84,16 +142,13 @@ func args(least, most int, names string) cobra.PositionalArgs {
 	}
 }
 
-// flagHint names the nearest flag, and what became of apko's.
+// flagHint names the nearest flag.
 func flagHint(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) {
 		return err
 	}
 	name := unknown.GetSpecifiedName()
-	if name == "ignore-signatures" {
-		return fmt.Errorf("%w\nhint: spelled --unsafe-unsigned-index here, and recorded in the image", err)
-	}
 	best, distance := "", 4
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		if d := editDistance(name, f.Name); d < distance {

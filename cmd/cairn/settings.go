@@ -16,11 +16,11 @@ import (
 
 // applySettings gives every flag that the command line does not set the value
 // of its CAIRN_ environment variable or, failing that, of the settings file.
-func applySettings(cmd *cobra.Command, explicit string) error {
+func applySettings(cmd *cobra.Command, explicit string, at func(string) string) error {
 	v := viper.New()
 	v.SetEnvPrefix("CAIRN")
 	v.SetEnvKeyReplacer(strings.NewReplacer("-", "_"))
-	file, err := settingsFile(explicit)
+	file, err := settingsFile(explicit, at)
 	if err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ func applySettings(cmd *cobra.Command, explicit string) error {
 	}
 	var problems []error
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if f.Changed || f.Name == "help" {
+		if f.Changed || f.Name == "help" || f.Name == "workdir" {
 			return
 		}
 		if err := v.BindEnv(f.Name); err != nil || !v.IsSet(f.Name) {
@@ -50,18 +50,18 @@ func applySettings(cmd *cobra.Command, explicit string) error {
 }
 
 // settingsFile finds the settings: the explicit one, which must exist, else
-// cairn.yaml here, else the user's; empty for none.
-func settingsFile(explicit string) (string, error) {
+// cairn.yaml here, else the user's; empty for none. at says where a path is.
+func settingsFile(explicit string, at func(string) string) (string, error) {
 	if explicit == "" {
 		explicit = os.Getenv(envName("settings"))
 	}
-	if explicit != "" {
+	if explicit = at(explicit); explicit != "" {
 		if _, err := os.Stat(explicit); err != nil {
 			return "", usageError{fmt.Errorf("--settings: %w", err)}
 		}
 		return explicit, nil
 	}
-	candidates := []string{"cairn.yaml"}
+	candidates := []string{at("cairn.yaml")}
 	if dir, err := os.UserConfigDir(); err == nil {
 		candidates = append(candidates, filepath.Join(dir, "cairn", "cairn.yaml"))
 	}
@@ -96,9 +96,9 @@ func knownSettings(root *cobra.Command, v *viper.Viper, file string) error {
 	var problems []error
 	for _, k := range keys {
 		switch {
-		case strings.HasPrefix(k, "unsafe-"):
+		case strings.HasPrefix(k, "unsafe-") || k == "ignore-signatures":
 			problems = append(problems, fmt.Errorf("%s: %s: unsafe settings are taken from the command line and the environment only", file, k))
-		case !known[k] || k == "settings":
+		case !known[k] || k == "settings" || k == "workdir":
 			problems = append(problems, fmt.Errorf("%s: %s: no such setting\nhint: a key is the name of a flag without the dashes", file, k))
 		}
 	}

@@ -38,15 +38,16 @@ type subject struct {
 
 // subjectOf tells a configuration, a lock and an image apart: a directory or an
 // archive is an image, .json a lock, anything else a configuration.
-func subjectOf(arg string) (s subject, err error) {
-	fi, err := os.Stat(arg)
+func subjectOf(a *app, arg string) (s subject, err error) {
+	path := a.at(arg)
+	fi, err := os.Stat(path)
 	isImage := strings.Contains(arg, ":") && err != nil || err == nil && fi.IsDir() || strings.HasSuffix(strings.ToLower(arg), ".tar")
 	switch {
 	case isImage:
-		s.image, err = image.Open(arg)
+		s.image, err = image.OpenIn(a.workdir, arg)
 		return s, err
 	case strings.HasSuffix(arg, ".json"):
-		s.lock, err = lock.ReadFile(arg)
+		s.lock, err = lock.ReadFile(path)
 		return s, err
 	}
 	return subject{config: arg}, nil
@@ -67,7 +68,7 @@ func showCommand(a *app, what, short string, run func(ctx context.Context, in *i
 		Example: "  cairn show " + what + " image.yaml",
 		Args:    args(1, 1, "CONFIG, LOCK or IMAGE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := subjectOf(args[0])
+			s, err := subjectOf(a, args[0])
 			if err != nil {
 				return err
 			}
@@ -201,7 +202,7 @@ func packageRows(ctx context.Context, in *inputFlags, a *app, s subject, arg str
 func (in *inputFlags) plans(ctx context.Context, a *app, s subject, arg string) ([]assemble.Planned, error) {
 	path := arg
 	if s.lock != nil {
-		if path = configOf(arg); path == "" {
+		if path = configOf(a, arg); path == "" {
 			return nil, fmt.Errorf("%s: its configuration is not beside it\nhint: give the configuration and --lockfile=%s", arg, arg)
 		}
 		in.lockfile = arg
@@ -210,7 +211,7 @@ func (in *inputFlags) plans(ctx context.Context, a *app, s subject, arg string) 
 	if err != nil {
 		return nil, err
 	}
-	l, err := in.readLock(path)
+	l, err := in.readLock(a, path)
 	if err != nil {
 		return nil, err
 	}
@@ -225,10 +226,10 @@ func (in *inputFlags) plans(ctx context.Context, a *app, s subject, arg string) 
 }
 
 // configOf is the configuration that a lock stands beside, empty for none.
-func configOf(lockPath string) string {
+func configOf(a *app, lockPath string) string {
 	base := strings.TrimSuffix(lockPath, ".lock.json")
 	for _, name := range []string{base + ".yaml", base + ".yml", base} {
-		if base != lockPath && exists(name) {
+		if base != lockPath && exists(a.at(name)) {
 			return name
 		}
 	}

@@ -172,13 +172,13 @@ func printChain(w io.Writer, c chain) error {
 // is current).
 func (in *inputFlags) lockOf(ctx context.Context, a *app, path string) (*lock.Lock, error) {
 	if strings.HasSuffix(path, ".json") {
-		return lock.ReadFile(path)
+		return lock.ReadFile(a.at(path))
 	}
 	cfg, err := in.load(a, path)
 	if err != nil {
 		return nil, err
 	}
-	l, err := in.readLock(path)
+	l, err := in.readLock(a, path)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ var (
 )
 
 // Limits bound what [ReadHead] reads, in bytes; the zero value of a field means
-// 10 MiB. They apply to each of the two sections.
+// 10 MiB, a negative one no limit. They apply to each of the two sections.
 type Limits struct {
 	ControlCompressed int64
 	ControlInflated   int64
@@ -34,16 +34,19 @@ type Limits struct {
 
 const (
 	defaultLimit   = 10 << 20
+	noLimit        = 1 << 60
 	maxMembers     = 8   // signature members in front of the control member
 	maxControlFile = 256 // files in one section
 )
 
 func (l Limits) withDefaults() Limits {
-	if l.ControlCompressed == 0 {
-		l.ControlCompressed = defaultLimit
-	}
-	if l.ControlInflated == 0 {
-		l.ControlInflated = defaultLimit
+	for _, n := range []*int64{&l.ControlCompressed, &l.ControlInflated} {
+		switch {
+		case *n == 0:
+			*n = defaultLimit
+		case *n < 0:
+			*n = noLimit
+		}
 	}
 	return l
 }

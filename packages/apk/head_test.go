@@ -190,6 +190,7 @@ func TestReadHeadLimits(t *testing.T) {
 	}{
 		"inflated":   {apk.Limits{ControlInflated: 1 << 20}, "package at offset 0: section inflates to more than 1048576 bytes: too large"},
 		"compressed": {apk.Limits{ControlCompressed: int64(len(h.Control)) - 1}, "too large"},
+		"none":       {apk.Limits{ControlCompressed: -1, ControlInflated: -1}, ""},
 		"exact":      {apk.Limits{ControlCompressed: int64(len(h.Control)), ControlInflated: 1<<20 + 4096}, ""},
 	} {
 		_, err := apk.ReadHead(bufio.NewReader(bytes.NewReader(raw)), c.l)

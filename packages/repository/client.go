@@ -30,6 +30,9 @@ type Options struct {
 	// ([CacheSecretFile]); then who can write to the cache alone, such as the
 	// jobs sharing it on a build server, cannot supply keys or entries.
 	CacheSecret []byte
+	// Dir is the directory that relative paths of local repositories and keys
+	// are relative to. Default: the working directory.
+	Dir string
 	// Offline forbids the network: indexes and keys come from the cache, and
 	// what is not there gives ErrOffline.
 	Offline bool
@@ -126,6 +129,14 @@ func NewClient(o Options) (*Client, error) {
 	}
 	c.http = newHTTP(o)
 	return c, nil
+}
+
+// at returns where the file of a relative path is.
+func (c *Client) at(name string) string {
+	if c.opt.Dir == "" || filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(c.opt.Dir, name)
 }
 
 // Close drops idle connections. The client can still be used.

@@ -63,6 +63,9 @@ func (c *Client) get(ctx context.Context, rawURL string, header http.Header) (*d
 		defer watch.cancel(nil)
 		return nil, c.statusError(u, resp)
 	}
+	if limit := c.opt.Limits.Response; resp.ContentLength > limit {
+		return nil, errors.Join(fmt.Errorf("%w: response of %d bytes: at most %d expected", ErrLimit, resp.ContentLength, limit), watch.Close())
+	}
 	d.body, d.total, d.header = watch, resp.ContentLength, resp.Header
 	if t := resp.Header.Get("ETag"); strings.HasPrefix(t, `"`) {
 		d.tag = t
@@ -89,7 +92,11 @@ func (d *download) Read(p []byte) (int, error) {
 		if n > 0 {
 			d.stuck = 0
 		}
-		if err != nil {
+		limit := d.c.opt.Limits.Response
+		switch over := d.offset - limit; {
+		case over > 0:
+			n, d.err = n-int(over), overLimit(limit)
+		case err != nil:
 			d.err = d.ended(err)
 		}
 		if n > 0 || len(p) == 0 {

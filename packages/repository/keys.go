@@ -66,7 +66,7 @@ func inlineKey(text string) (Key, error) {
 }
 
 func (c *Client) fileKey(ref, name string) (Key, error) {
-	b, err := c.readRegular(name)
+	b, err := c.readRegular(c.at(name))
 	if err != nil {
 		return Key{}, fmt.Errorf("key %s: %w", ref, missing(pathProblem(err)))
 	}

@@ -13,6 +13,7 @@ type Limits struct {
 	IndexInflated int64 // and inflated; default 300 MiB
 	Key           int64 // a key, releases.json or JWKS document; default 4 MiB
 	Package       int64 // a package whose index entry gives no size; default 8 GiB
+	Response      int64 // the body of any answer over HTTP; default 8 GiB
 }
 
 const (
@@ -35,6 +36,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.IndexInflated, defaultIndexLimit)
 	set(&l.Key, defaultKeyLimit)
 	set(&l.Package, defaultPackageLimit)
+	set(&l.Response, defaultPackageLimit)
 	return l
 }
 

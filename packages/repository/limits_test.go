@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/cairn-dev/cairn/packages/apk"
 )
 
 func TestLimitReader(t *testing.T) {
@@ -79,8 +83,70 @@ func TestExactReader(t *testing.T) {
 
 func TestLimitsDefaults(t *testing.T) {
 	got := Limits{Index: 1, Key: -1}.withDefaults()
-	want := Limits{Index: 1, IndexInflated: 300 << 20, Key: noLimit, Package: 8 << 30}
+	want := Limits{Index: 1, IndexInflated: 300 << 20, Key: noLimit, Package: 8 << 30, Response: 8 << 30}
 	if got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
+}
+
+// The body of any answer is bounded, whether its length is announced or not, and
+// also when it comes in several pieces.
+func TestResponseLimit(t *testing.T) {
+	content := randomBytes(5000)
+	for name, h := range map[string]http.HandlerFunc{
+		"announced": static(content),
+		"not announced": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write(content[:100])
+			w.(http.Flusher).Flush()
+			_, _ = w.Write(content[100:])
+		},
+	} {
+		srv := serve(t, h)
+		for limit, fits := range map[int64]bool{4999: false, 5000: true, 0: true, -1: true} {
+			c, err := NewClient(fast(Options{Limits: Limits{Response: limit}}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var b []byte
+			d, err := c.get(t.Context(), srv.URL, nil)
+			if err == nil {
+				b, err = io.ReadAll(d)
+				err = errors.Join(err, d.Close())
+			}
+			if fits && (err != nil || !bytes.Equal(b, content)) {
+				t.Errorf("%s: limit %d: %d bytes, %v", name, limit, len(b), err)
+			}
+			if !fits && (!errors.Is(err, ErrLimit) || len(b) > 4999) {
+				t.Errorf("%s: limit %d: %d bytes, %v", name, limit, len(b), err)
+			}
+		}
+	}
+}
+
+// Relative names of repositories and keys are looked for in Options.Dir; file
+// URLs and absolute names are not changed.
+func TestDir(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "repo", "x86_64", "a-1.apk"), []byte("package"))
+	key := testKey(t, "test.rsa.pub")
+	writeFile(t, filepath.Join(dir, "k", "test.rsa.pub"), key.PEM())
+	c, err := NewClient(fast(Options{Dir: dir}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ref := range []string{"k/test.rsa.pub", "./k/test.rsa.pub", filepath.Join(dir, "k", "test.rsa.pub"), "file://" + dir + "/k/test.rsa.pub"} {
+		if k, err := c.Key(t.Context(), ref); err != nil || k.Name != "test.rsa.pub" {
+			t.Errorf("key %s: %q, %v", ref, k.Name, err)
+		}
+	}
+	_, err = c.Key(t.Context(), "k/none.rsa.pub")
+	wantError(t, err, "key k/none.rsa.pub: …no such file or directory…")
+	for _, url := range []string{"repo", dir + "/repo", "file://" + dir + "/repo"} {
+		r, size, err := c.OpenFile(t.Context(), Source{URL: url, Arch: "x86_64"}, &apk.Package{Name: "a", Version: "1"})
+		if err != nil || size != 7 || string(readAll(t, r)) != "package" {
+			t.Errorf("%s: %d bytes, %v", url, size, err)
+		}
+	}
+	_, err = c.Load(t.Context(), Source{URL: "repo", Arch: "x86_64"})
+	wantError(t, err, "…repo/x86_64/APKINDEX.tar.gz…1 packages are there…")
 }

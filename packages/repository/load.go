@@ -100,7 +100,7 @@ func (c *Client) missingFile(src Source, err error) error {
 	}
 	dir := filepath.Dir(e.Location)
 	e.Hint = fmt.Sprintf("put the packages into %s and make one: cairn index create %s", dir, dir)
-	if packages, err := filepath.Glob(filepath.Join(quoteGlob(dir), "*.apk")); err == nil && len(packages) > 0 {
+	if packages, err := filepath.Glob(filepath.Join(quoteGlob(c.at(dir)), "*.apk")); err == nil && len(packages) > 0 {
 		e.Hint = fmt.Sprintf("%d packages are there; make one: cairn index create %s", len(packages), dir)
 	}
 	return e
@@ -122,7 +122,7 @@ func (c *Client) openFile(src Source, name string) (r io.ReadCloser, size int64,
 		f, err = files.Open(p)
 	} else {
 		// A fifo in place of the file must not hang the program.
-		f, err = os.OpenFile(src.join(name), os.O_RDONLY|unix.O_NONBLOCK, 0)
+		f, err = os.OpenFile(c.at(src.join(name)), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	}
 	if err != nil {
 		return nil, 0, err

@@ -14,7 +14,7 @@ const manyPackages = "nginx php83-fpm php83-gd python3 py3-flask py3-numpy nodej
 // BenchmarkReal solves on the real Alpine 3.19 indexes.
 func BenchmarkReal(b *testing.B) {
 	repos := alpine(b)
-	for _, w := range []string{"busybox", "nginx", manyPackages, manyPackages + " docs openrc", "python3 !libexpat"} {
+	for _, w := range []string{"busybox", "nginx", manyPackages, manyPackages + " docs openrc", "python3 !libexpat", "plasma-desktop-meta !qt5-qtbase"} {
 		name := w
 		if len(name) > 40 {
 			name = fmt.Sprint(len(strings.Fields(w)), "_entries")

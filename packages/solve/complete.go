@@ -8,17 +8,64 @@ import (
 // completion adds to what a search found the packages whose install_if
 // conditions hold, as far as they fit beside it.
 type completion struct {
-	s        *search
+	assembly
+	s     *search
+	tried map[*candidate]bool
+}
+
+// assembly is a set of packages that others may or may not be added to.
+type assembly struct {
 	chosen   []*candidate
 	in       *provision
 	excludes map[*name][]exclusion // by the name that is excluded
-	tried    map[*candidate]bool
 }
 
 // exclusion is a conflict, and whose it is (nil: the request's).
 type exclusion struct {
 	by *candidate
 	d  demand
+}
+
+func newAssembly() assembly {
+	return assembly{in: newProvision(nil), excludes: map[*name][]exclusion{}}
+}
+
+func (a *assembly) add(q *candidate) {
+	a.chosen = append(a.chosen, q)
+	a.in.add(q)
+	a.exclude(q, q.depends)
+}
+
+func (a *assembly) exclude(by *candidate, list []demand) {
+	for _, d := range list {
+		if d.atom.Conflict {
+			a.excludes[d.name] = append(a.excludes[d.name], exclusion{by, d})
+		}
+	}
+}
+
+// allows reports whether q and the packages of the set do not exclude each
+// other.
+func (a *assembly) allows(q *candidate) bool {
+	for _, d := range q.depends {
+		if d.atom.Conflict && slices.ContainsFunc(a.in.of[d.name], func(p provider) bool { return !d.providedBy(p) }) {
+			return false
+		}
+	}
+	for _, v := range q.everything() {
+		p := provider{q, v.version}
+		for _, e := range a.excludes[v.name] {
+			if !e.d.providedBy(p) {
+				return false
+			}
+		}
+		for _, r := range a.in.of[v.name] {
+			if r.version != "" || v.version != "" {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // complete returns what is chosen with the packages that it completes, looking
@@ -46,24 +93,10 @@ func (s *search) complete(ctx context.Context) ([]*candidate, error) {
 }
 
 func (c *completion) reset(chosen []*candidate) {
-	c.chosen, c.in, c.excludes = nil, newProvision(nil), map[*name][]exclusion{}
+	c.assembly = newAssembly()
 	c.exclude(nil, c.s.u.world)
 	for _, q := range chosen {
 		c.add(q)
-	}
-}
-
-func (c *completion) add(q *candidate) {
-	c.chosen = append(c.chosen, q)
-	c.in.add(q)
-	c.exclude(q, q.depends)
-}
-
-func (c *completion) exclude(by *candidate, list []demand) {
-	for _, d := range list {
-		if d.atom.Conflict {
-			c.excludes[d.name] = append(c.excludes[d.name], exclusion{by, d})
-		}
 	}
 }
 
@@ -99,28 +132,11 @@ func (c *completion) fits(q *candidate) bool {
 		return false // whether a pin allows it is for the search to find out
 	}
 	for _, d := range q.depends {
-		if d.atom.Conflict {
-			if slices.ContainsFunc(c.in.of[d.name], func(p provider) bool { return !d.providedBy(p) }) {
-				return false
-			}
-		} else if !c.in.satisfies(d) && !q.satisfies(d) {
+		if !d.atom.Conflict && !c.in.satisfies(d) && !q.satisfies(d) {
 			return false
 		}
 	}
-	for _, v := range q.everything() {
-		p := provider{q, v.version}
-		for _, e := range c.excludes[v.name] {
-			if !e.d.providedBy(p) {
-				return false
-			}
-		}
-		for _, r := range c.in.of[v.name] {
-			if r.version != "" || v.version != "" {
-				return false
-			}
-		}
-	}
-	return true
+	return c.allows(q)
 }
 
 func (c *candidate) satisfies(d demand) bool {

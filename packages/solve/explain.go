@@ -1,6 +1,7 @@
 package solve
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,9 +9,14 @@ import (
 	"github.com/cairn-dev/cairn/packages/apk"
 )
 
-// explain turns facts that exclude each other into an error.
-func (u *universe) explain(against []*fact) error {
-	facts := u.inOrder(minimal(against))
+// explain turns facts that exclude each other into an error that tells as few
+// as can be found.
+func (u *universe) explain(ctx context.Context, against []*fact) error {
+	shortest, err := u.shortest(ctx, minimal(against))
+	if err != nil {
+		return err
+	}
+	facts := u.inOrder(shortest)
 	e := &UnsatisfiableError{Arch: u.request.Arch}
 	for _, f := range facts {
 		if f.by == nil && (f.kind == needs || f.kind == excludes) {
@@ -84,36 +90,13 @@ func (t *teller) tell(facts []*fact) {
 		}
 		group := []*fact{f}
 		for j := i + 1; j < len(facts); j++ {
-			if !told[j] && f.similar(facts[j]) {
+			if !told[j] && f.line() == facts[j].line() {
 				told[j] = true
 				group = append(group, facts[j])
 			}
 		}
 		t.say(group)
 	}
-}
-
-// similar reports whether the two facts say the same of two versions of one
-// package, or of further rivals for a name.
-func (f *fact) similar(g *fact) bool {
-	if f.kind != g.kind {
-		return false
-	}
-	if f.kind == rivals {
-		return f.shared == g.shared
-	}
-	if f.by == nil || g.by == nil || f.by.name != g.by.name {
-		return f.by == g.by && f.kind == excludes && f.need.atom == g.need.atom
-	}
-	switch f.kind {
-	case needs, excludes:
-		return f.need.atom.String() == g.need.atom.String()
-	case barred:
-		return f.by.bar == g.by.bar
-	case unpinned:
-		return f.by.tags == g.by.tags
-	}
-	return f.need.name == g.need.name
 }
 
 // say adds the line of a group of similar facts.

@@ -24,7 +24,7 @@ func minimal(facts []*fact) []*fact {
 // minimizer has the clauses of facts, over variables without gaps.
 type minimizer struct {
 	lits      map[*fact][]lit
-	variables int
+	variables []int // the candidates that they stand for
 }
 
 func newMinimizer(facts []*fact) *minimizer {
@@ -37,12 +37,12 @@ func newMinimizer(facts []*fact) *minimizer {
 			if !ok {
 				v = len(number)
 				number[l.variable()] = v
+				m.variables = append(m.variables, l.variable())
 			}
 			c.lits[i] = positive(v) | l&1
 		}
 		m.lits[f] = c.lits
 	}
-	m.variables = len(number)
 	return m
 }
 
@@ -64,7 +64,15 @@ func (m *minimizer) reduce(facts []*fact) []*fact {
 // contradiction returns those of the facts that a proof of their contradiction
 // uses; nil when they do not exclude each other.
 func (m *minimizer) contradiction(facts []*fact) map[*fact]bool {
-	s := newSat(m.variables, 1<<30)
+	if s := m.solve(facts); s.refuted != nil {
+		return s.used()
+	}
+	return nil
+}
+
+// solve looks for a set of packages for which the facts hold, few at that.
+func (m *minimizer) solve(facts []*fact) *sat {
+	s := newSat(len(m.variables), 1<<30)
 	s.decide = func() (lit, bool) {
 		v := slices.Index(s.value, 0)
 		return negative(max(v, 0)), v >= 0
@@ -73,13 +81,11 @@ func (m *minimizer) contradiction(facts []*fact) map[*fact]bool {
 		c := &clause{fact: f, lits: slices.Clone(m.lits[f])}
 		if s.attach(c) != nil {
 			s.refuted = c
-			return s.used()
+			return s
 		}
 	}
-	if v, err := s.run(context.Background(), nil); v != refuted || err != nil {
-		return nil
-	}
-	return s.used()
+	_, _ = s.run(context.Background(), nil) // ends: there is no limit, and no context
+	return s
 }
 
 func (s *sat) used() map[*fact]bool {

@@ -127,7 +127,7 @@ func Solve(ctx context.Context, req Request) (*Solution, error) {
 		return nil, err
 	}
 	if against != nil {
-		return nil, u.explain(against)
+		return nil, u.explain(ctx, against)
 	}
 	return u.solution(u.arrange(newProvision(chosen))), nil
 }

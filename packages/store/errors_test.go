@@ -110,8 +110,15 @@ func TestControlLimits(t *testing.T) {
 			t.Errorf("%+v: %v", l, err)
 		}
 	}
-	st := openAt(t, t.TempDir(), Options{Limits: Limits{Control: apk.Limits{ControlInflated: 1 << 20}}})
-	if _, err := try(t, st, apktest.Build(spec)); err != nil {
+	dir := t.TempDir()
+	st := openAt(t, dir, Options{Limits: Limits{Control: apk.Limits{ControlInflated: 1 << 20}}})
+	r, err := try(t, st, apktest.Build(spec))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A limit is for what comes in: what is there is no damage.
+	st = openAt(t, dir, Options{Limits: Limits{Control: apk.Limits{ControlInflated: 4000}}})
+	if _, err := st.Lookup(r.Package.Checksum); err != nil {
 		t.Error(err)
 	}
 }

@@ -114,7 +114,7 @@ func (s *Store) readReceipt(name string) (*Receipt, error) {
 	if err != nil {
 		return nil, storageError("read "+file, err)
 	}
-	r, err := decodeReceipt(b, name, s.opts.Limits.Control)
+	r, err := decodeReceipt(b, name)
 	if err != nil {
 		_ = os.Remove(file)
 		return nil, corruptf(err, "receipt %s", file)
@@ -152,7 +152,7 @@ func (s *Store) touch(file string, info fs.FileInfo) {
 
 // decodeReceipt reads a receipt file and checks it against its own hash, its
 // name, and its control section.
-func decodeReceipt(b []byte, name string, l apk.Limits) (*Receipt, error) {
+func decodeReceipt(b []byte, name string) (*Receipt, error) {
 	n := len(b) - sha256.Size
 	if n < 0 {
 		return nil, fmt.Errorf("%w: %d bytes", errReceipt, len(b))
@@ -166,13 +166,14 @@ func decodeReceipt(b []byte, name string, l apk.Limits) (*Receipt, error) {
 		return nil, err
 	}
 	r.digest = digest
-	return r, r.bind(name, l)
+	return r, r.bind(name)
 }
 
 // bind reads the control section and checks that it and the rest belong
-// together.
-func (r *Receipt) bind(name string, l apk.Limits) error {
-	head, err := apk.ReadHead(bufio.NewReaderSize(bytes.NewReader(r.Control), 512), l)
+// together. The section was within the limits of whoever put it into the store.
+func (r *Receipt) bind(name string) error {
+	unlimited := apk.Limits{ControlCompressed: -1, ControlInflated: -1}
+	head, err := apk.ReadHead(bufio.NewReaderSize(bytes.NewReader(r.Control), 512), unlimited)
 	if err != nil {
 		return err
 	}

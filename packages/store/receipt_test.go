@@ -111,31 +111,31 @@ func TestDecodeReceiptChecksTheName(t *testing.T) {
 	sum := sha256.Sum256(enc)
 	good := append(enc, sum[:]...)
 	name := r.Package.Checksum.Hex()
-	if _, err := decodeReceipt(good, name, apk.Limits{}); err != nil {
+	if _, err := decodeReceipt(good, name); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := decodeReceipt(good, variantName(r.Package.Checksum, r.FileSHA256), apk.Limits{}); err != nil {
+	if _, err := decodeReceipt(good, variantName(r.Package.Checksum, r.FileSHA256)); err != nil {
 		t.Error(err)
 	}
-	_, err := decodeReceipt(good, apk.SHA1{1}.Hex(), apk.Limits{})
+	_, err := decodeReceipt(good, apk.SHA1{1}.Hex())
 	wantError(t, err, nil, "it is that of a-1.0-r0 with control section "+name)
-	_, err = decodeReceipt(good, name+".0123456789abcdef", apk.Limits{})
+	_, err = decodeReceipt(good, name+".0123456789abcdef")
 	wantError(t, err, nil, "it is that of a-1.0-r0 with control section "+name)
-	_, err = decodeReceipt(good[:10], name, apk.Limits{})
+	_, err = decodeReceipt(good[:10], name)
 	wantError(t, err, errReceipt, "not a receipt: 10 bytes")
 
 	forged := *r
 	forged.DataHash[0] ^= 1
 	enc = appendReceipt(nil, &forged)
 	sum = sha256.Sum256(enc)
-	_, err = decodeReceipt(append(enc, sum[:]...), name, apk.Limits{})
+	_, err = decodeReceipt(append(enc, sum[:]...), name)
 	wantError(t, err, nil, "data section "+forged.DataHash.Hex()+", .PKGINFO says "+r.DataHash.Hex())
 
 	forged = *r
 	forged.Control = append(bytes.Clone(r.Control), r.Control...)
 	enc = appendReceipt(nil, &forged)
 	sum = sha256.Sum256(enc)
-	_, err = decodeReceipt(append(enc, sum[:]...), name, apk.Limits{})
+	_, err = decodeReceipt(append(enc, sum[:]...), name)
 	wantError(t, err, errReceipt, "not a receipt: bytes behind the control section")
 }
 

@@ -22,8 +22,8 @@ import (
 // writes. A directory of a newer format is refused, see [ErrFormat].
 const Format = 1
 
-// Limits bound what one package may cost. The zero value of a field means the
-// default; a negative value switches the limit off.
+// Limits bound what one package may cost that is taken in. The zero value of a
+// field means the default; a negative value switches the limit off.
 type Limits struct {
 	File         int64 // size of an .apk file in bytes, 8 GiB
 	DataInflated int64 // size of the inflated data section in bytes, 16 GiB

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/cairn-dev/cairn/packages/apk"
@@ -155,7 +157,7 @@ func (t *tarReader) Close() error {
 	return err
 }
 
-// maxReadFile is the limit of ReadFile, in bytes.
+// maxReadFile is the limit of ReadFile and ReadFiles, in bytes.
 const maxReadFile = 256 << 20
 
 // ReadFile returns the content of the regular file r.Entries[member], checked
@@ -163,33 +165,78 @@ const maxReadFile = 256 << 20
 // nothing; for others the data section is inflated up to the file. Files of
 // more than 256 MiB are refused: use [Store.OpenTar].
 func (s *Store) ReadFile(ctx context.Context, r *Receipt, member int) ([]byte, error) {
-	if member < 0 || member >= len(r.Entries) {
-		return nil, fmt.Errorf("package %s: member %d of %d", r.ID(), member, len(r.Entries))
+	list, err := s.ReadFiles(ctx, r, []int{member})
+	if err != nil {
+		return nil, err
 	}
-	e := &r.Entries[member]
-	switch {
-	case e.Type != apk.TypeFile:
-		return nil, fmt.Errorf("package %s: %s: not a regular file", r.ID(), e.Path)
-	case e.Size > maxReadFile:
-		return nil, fmt.Errorf("package %s: %s: %d bytes, at most %d can be read at once", r.ID(), e.Path, e.Size, maxReadFile)
+	return list[0], nil
+}
+
+// ReadFiles is ReadFile for several members of one package, whose data section
+// is inflated once. The contents are in the order of members; their sizes
+// together are limited too.
+func (s *Store) ReadFiles(ctx context.Context, r *Receipt, members []int) ([][]byte, error) {
+	out, inflate, err := receiptContents(r, members)
+	if err != nil || len(inflate) == 0 {
+		return out, err
 	}
-	if b, ok := r.Contents[e.Path]; ok {
-		return b, nil
-	}
+	offset := func(i int) int64 { return r.Entries[members[i]].DataOffset }
+	slices.SortFunc(inflate, func(i, j int) int { return cmp.Compare(offset(i), offset(j)) })
 	t, err := s.openTar(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	b, err := readMember(t, e)
+	at := int64(0)
+	for n, i := range inflate {
+		e := &r.Entries[members[i]]
+		if n > 0 && members[i] == members[inflate[n-1]] {
+			out[i] = out[inflate[n-1]]
+			continue
+		}
+		if out[i], err = readMember(t, e, at); err != nil {
+			break
+		}
+		at = e.DataOffset + e.Size
+	}
 	if err != nil && t.ioErr == nil {
 		// Say whether it is the blob that is damaged, and remove it if so.
 		err = errors.Join(err, s.Verify(ctx, r))
 	}
-	return b, errors.Join(err, t.Close())
+	if err = errors.Join(err, t.Close()); err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
-func readMember(t *tarReader, e *apk.Entry) ([]byte, error) {
-	if _, err := io.CopyN(io.Discard, t, e.DataOffset); err != nil {
+// receiptContents returns the contents that the receipt carries, and which of
+// the members have to be read from the data section.
+func receiptContents(r *Receipt, members []int) (out [][]byte, inflate []int, err error) {
+	out = make([][]byte, len(members))
+	var total int64
+	for i, m := range members {
+		if m < 0 || m >= len(r.Entries) {
+			return nil, nil, fmt.Errorf("package %s: member %d of %d", r.ID(), m, len(r.Entries))
+		}
+		e := &r.Entries[m]
+		if e.Type != apk.TypeFile {
+			return nil, nil, fmt.Errorf("package %s: %s: not a regular file", r.ID(), e.Path)
+		}
+		if b, ok := r.Contents[e.Path]; ok && e.Size <= maxReadFile {
+			out[i] = b
+			continue
+		}
+		if total += e.Size; e.Size > maxReadFile || total > maxReadFile {
+			return nil, nil, fmt.Errorf("package %s: %s: %d bytes, at most %d can be read at once", r.ID(), e.Path, total, maxReadFile)
+		}
+		inflate = append(inflate, i)
+	}
+	return out, inflate, nil
+}
+
+// readMember reads the member's bytes from t, which stands at an offset before
+// them.
+func readMember(t *tarReader, e *apk.Entry, at int64) ([]byte, error) {
+	if _, err := io.CopyN(io.Discard, t, e.DataOffset-at); err != nil {
 		return nil, fmt.Errorf("%s: %w", e.Path, err)
 	}
 	b := make([]byte, e.Size)

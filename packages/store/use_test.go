@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -86,6 +87,47 @@ func TestReadFile(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestReadFiles(t *testing.T) {
+	st := openTemp(t)
+	r, _ := ingest(t, st, sample("files"))
+	var members []int
+	for i, e := range slices.Backward(r.Entries) {
+		if e.Type == apk.TypeFile {
+			members = append(members, i, i) // backwards, each twice
+		}
+	}
+	for name, r := range map[string]*Receipt{"with contents": r, "without": withoutContents(r)} {
+		list, err := st.ReadFiles(t.Context(), r, members)
+		if err != nil || len(list) != len(members) || len(list) < 4 {
+			t.Fatalf("%s: %d files, %v", name, len(list), err)
+		}
+		for i, m := range members {
+			if e := r.Entries[m]; sha256.Sum256(list[i]) != e.SHA256 {
+				t.Errorf("%s: %s: %q", name, e.Path, list[i])
+			}
+		}
+	}
+	if list, err := st.ReadFiles(t.Context(), r, nil); len(list) != 0 || err != nil {
+		t.Errorf("no members: %v, %v", list, err)
+	}
+	big := r.copy()
+	big.Entries = []apk.Entry{{Path: "a", Type: apk.TypeFile, Size: 200 << 20}, {Path: "b", Type: apk.TypeFile, Size: 200 << 20}}
+	_, err := st.ReadFiles(t.Context(), big, []int{0, 1})
+	wantError(t, err, nil, "package files-1.0-r0: b: 419430400 bytes, at most 268435456 can be read at once")
+	wrong := withoutContents(r)
+	wrong.Entries = slices.Clone(r.Entries)
+	wrong.Entries[members[0]].SHA256[0] ^= 1
+	if list, err := st.ReadFiles(t.Context(), wrong, members); list != nil || !errors.Is(err, ErrCorrupt) {
+		t.Errorf("%d files, %v", len(list), err)
+	}
+}
+
+func withoutContents(r *Receipt) *Receipt {
+	c := r.copy()
+	c.Contents = nil
+	return c
 }
 
 func TestLinkBlob(t *testing.T) {

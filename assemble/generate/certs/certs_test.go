@@ -137,15 +137,15 @@ func TestUpdateErrors(t *testing.T) {
 	a := certificate(t, "a")
 	const name = `: expected letters, digits, "_", "-" and ".", not at the beginning`
 	for want, in := range map[string]Input{
-		`certificate name ""` + name:                                                            {Additional: []Named{{"", a}}},
-		`certificate name "../x"` + name:                                                        {Additional: []Named{{"../x", a}}},
-		`certificate name "a/b"` + name:                                                         {Additional: []Named{{"a/b", a}}},
-		`certificate name ".hidden"` + name:                                                     {Additional: []Named{{".hidden", a}}},
-		`certificate name "a\nb"` + name:                                                        {Additional: []Named{{"a\nb", a}}},
-		`certificate "x": 0 certificates, expected one: not one certificate in PEM`:             {Additional: []Named{{"x", nil}}},
-		`certificate "x": 2 certificates, expected one: not one certificate in PEM`:             {Additional: []Named{{"x", append(bytes.Clone(a), a...)}}},
-		Dir + `/x.pem: block "PUBLIC KEY", expected CERTIFICATE: not one certificate in PEM`:    {Provided: []File{{Path: Dir + "/x.pem", Content: []byte("-----BEGIN PUBLIC KEY-----\n-----END PUBLIC KEY-----\n")}}},
-		`truststore cacerts: starts like PKCS #12, expected JKS: not a readable JKS truststore`: {Additional: []Named{{"x", a}}, Truststores: []File{{Path: "cacerts", Content: []byte{0x30, 0x82}}}},
+		`certificate name ""` + name:                                                                                 {Additional: []Named{{"", a}}},
+		`certificate name "../x"` + name:                                                                             {Additional: []Named{{"../x", a}}},
+		`certificate name "a/b"` + name:                                                                              {Additional: []Named{{"a/b", a}}},
+		`certificate name ".hidden"` + name:                                                                          {Additional: []Named{{".hidden", a}}},
+		`certificate name "a\nb"` + name:                                                                             {Additional: []Named{{"a\nb", a}}},
+		`certificate "x": 0 certificates, expected one: not one certificate in PEM`:                                  {Additional: []Named{{"x", nil}}},
+		`certificate "x": 2 certificates, expected one: not one certificate in PEM`:                                  {Additional: []Named{{"x", append(bytes.Clone(a), a...)}}},
+		Dir + `/x.pem: block "PUBLIC KEY", expected CERTIFICATE: not one certificate in PEM`:                         {Provided: []File{{Path: Dir + "/x.pem", Content: []byte("-----BEGIN PUBLIC KEY-----\n-----END PUBLIC KEY-----\n")}}},
+		`truststore cacerts: PKCS #12: damaged, encrypted as a whole, or not in DER: not a readable Java truststore`: {Additional: []Named{{"x", a}}, Truststores: []File{{Path: "cacerts", Content: []byte{0x30, 0x82}}}},
 	} {
 		files, err := Update(in)
 		if files != nil || err == nil || err.Error() != want {

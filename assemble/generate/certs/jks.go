@@ -12,7 +12,7 @@ import (
 
 // ErrTruststore is wrapped by errors that say why a Java truststore cannot be
 // extended.
-var ErrTruststore = errors.New("not a readable JKS truststore")
+var ErrTruststore = errors.New("not a readable Java truststore")
 
 // The format is that of Sun's "JKS" provider: magic, version, number of entries,
 // the entries, and a SHA-1 over the password, a constant, and all that comes
@@ -26,6 +26,7 @@ const (
 	jksWhitener = "Mighty Aphrodite"
 	// jksPassword is the one that every distribution uses; it protects nothing.
 	jksPassword = "changeit"
+	pkcs12Start = 0x30 // a SEQUENCE
 )
 
 // jksEntry is an entry with all its bytes; entries that we do not make are never
@@ -35,14 +36,22 @@ type jksEntry struct {
 	raw   []byte
 }
 
-// appendTruststore adds the certificates as trusted entries, created at the
-// given time, and returns the store with its entries sorted by alias. An entry
-// of the same alias is replaced. With nothing to add the store is returned as it
-// is, readable or not.
+// appendTruststore adds the certificates as trusted entries to a store in
+// either of Java's formats. With nothing to add the store is returned as it is,
+// readable or not.
 func appendTruststore(store []byte, list []entry, created time.Time) ([]byte, error) {
-	if len(list) == 0 {
+	switch {
+	case len(list) == 0:
 		return store, nil
+	case len(store) > 0 && store[0] == pkcs12Start:
+		return appendPKCS12(store, list)
 	}
+	return appendJKS(store, list, created)
+}
+
+// appendJKS gives the entries the creation time, and returns the store with its
+// entries sorted by alias. An entry of the same alias is replaced.
+func appendJKS(store []byte, list []entry, created time.Time) ([]byte, error) {
 	entries, err := readJKS(store)
 	if err != nil {
 		return nil, err
@@ -100,12 +109,10 @@ func jksDigest(b []byte) [sha1.Size]byte {
 // readJKS checks the digest first and then splits the entries.
 func readJKS(b []byte) ([]jksEntry, error) {
 	switch {
-	case len(b) > 0 && b[0] == 0x30:
-		return nil, fmt.Errorf("starts like PKCS #12, expected JKS: %w", ErrTruststore)
 	case len(b) < jksHeader+sha1.Size:
 		return nil, fmt.Errorf("%d bytes, expected at least %d: %w", len(b), jksHeader+sha1.Size, ErrTruststore)
 	case binary.BigEndian.Uint32(b) != jksMagic:
-		return nil, fmt.Errorf("starts with % x, expected fe ed fe ed: %w", b[:4], ErrTruststore)
+		return nil, fmt.Errorf("starts with % x, expected fe ed fe ed (JKS) or 30 (PKCS #12): %w", b[:4], ErrTruststore)
 	case binary.BigEndian.Uint32(b[4:]) != jksVersion:
 		return nil, fmt.Errorf("version %d, expected %d: %w", binary.BigEndian.Uint32(b[4:]), jksVersion, ErrTruststore)
 	}

@@ -95,9 +95,9 @@ func TestTruststoreErrors(t *testing.T) {
 	flipped := bytes.Clone(good)
 	flipped[100] ^= 1
 	for want, store := range map[string][]byte{
-		"starts like PKCS #12, expected JKS: ":                                    {0x30, 0x82, 1, 2},
+		"PKCS #12: damaged, encrypted as a whole, or not in DER: ":                {0x30, 0x82, 1, 2},
 		"0 bytes, expected at least 32: ":                                         {},
-		"starts with ce ce ce ce, expected fe ed fe ed: ":                         change(0, 0xce, 0xce, 0xce, 0xce),
+		"starts with ce ce ce ce, expected fe ed fe ed (JKS) or 30 (PKCS #12): ":  change(0, 0xce, 0xce, 0xce, 0xce),
 		"version 1, expected 2: ":                                                 change(4, 0, 0, 0, 1),
 		`digest does not match (damaged, or a password other than "changeit"): `:  flipped,
 		`digest does not match (damaged, or a password other than "changeit"):  `: good[:len(good)-1],
