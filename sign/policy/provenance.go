@@ -1,0 +1,248 @@
+package policy
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/cairn-dev/cairn/sign/verify"
+)
+
+// slsa is as much of SLSA provenance v1 as the rules look at.
+type slsa struct {
+	BuildDefinition struct {
+		BuildType            string                     `json:"buildType"`
+		ExternalParameters   map[string]json.RawMessage `json:"externalParameters"`
+		ResolvedDependencies []material                 `json:"resolvedDependencies"`
+	} `json:"buildDefinition"`
+	RunDetails struct {
+		Builder struct {
+			ID string `json:"id"`
+		} `json:"builder"`
+	} `json:"runDetails"`
+}
+
+// material is one resolved dependency.
+type material struct {
+	Name             string            `json:"name"`
+	URI              string            `json:"uri"`
+	DownloadLocation string            `json:"downloadLocation"`
+	Digest           map[string]string `json:"digest"`
+	Annotations      map[string]any    `json:"annotations"`
+}
+
+// provenance applies the rule to the image itself, or to each manifest of an
+// index that has none of its own.
+func (ev *evaluation) provenance(context.Context) error {
+	if ev.file.Provenance == nil {
+		return nil
+	}
+	subjects := ev.subjects[:1]
+	if len(ev.subjects) > 1 && len(ev.subjects[0].statements(verify.PredicateProvenance)) == 0 {
+		subjects = ev.subjects[1:]
+	}
+	for _, s := range subjects {
+		have := s.statements(verify.PredicateProvenance)
+		found, why := "none", ""
+		if len(have) == 0 {
+			why = s.without("SLSA provenance v1")
+		} else {
+			found, why = ev.provenanceOf(have)
+		}
+		ev.verdict.Add("provenance", s.Digest.String(), ev.provenanceText(), found, why)
+	}
+	return nil
+}
+
+// provenanceOf looks for a statement that meets every condition.
+func (ev *evaluation) provenanceOf(have []verify.Checked) (found, why string) {
+	var reasons []string
+	for _, c := range have {
+		var p slsa
+		if err := json.Unmarshal(c.Statement.Predicate, &p); err != nil {
+			reasons = append(reasons, c.Where+": predicate: "+err.Error())
+			continue
+		}
+		found = "builder " + p.RunDetails.Builder.ID
+		problems := ev.provenanceProblems(&p)
+		if len(problems) == 0 {
+			return found, ""
+		}
+		reasons = append(reasons, c.Where+": "+some(problems))
+	}
+	return found, some(reasons)
+}
+
+func (ev *evaluation) provenanceText() string {
+	f := ev.file.Provenance
+	text := "SLSA provenance v1"
+	for _, part := range []struct {
+		what string
+		list []string
+	}{{"builder", f.Builders}, {"build type", f.BuildTypes}, {"configuration", f.ConfigSources},
+		{"repositories", f.Repositories}, {"signing keys", f.SigningKeys}} {
+		if len(part.list) > 0 {
+			text += "; " + part.what + " " + strings.Join(part.list, ", ")
+		}
+	}
+	if f.DigestPinned {
+		text += "; digests of all materials"
+	}
+	if !f.AllowUnsafe {
+		text += "; no unsafe flags"
+	}
+	return text
+}
+
+func (ev *evaluation) provenanceProblems(p *slsa) []string {
+	f := ev.file.Provenance
+	var out []string
+	if id := p.RunDetails.Builder.ID; len(f.Builders) > 0 && !slices.Contains(f.Builders, id) {
+		out = append(out, fmt.Sprintf("builder is %q", id))
+	}
+	if t := p.BuildDefinition.BuildType; len(f.BuildTypes) > 0 && !slices.Contains(f.BuildTypes, t) {
+		out = append(out, fmt.Sprintf("build type is %q", t))
+	}
+	if len(ev.sources) > 0 {
+		if s := configSource(p); !matchAny(ev.sources, s) {
+			out = append(out, fmt.Sprintf("configuration is from %q", s))
+		}
+	}
+	if !f.AllowUnsafe {
+		if u := unsafeFlags(p); len(u) > 0 {
+			out = append(out, "built with "+strings.Join(u, ", "))
+		}
+	}
+	for _, m := range p.BuildDefinition.ResolvedDependencies {
+		out = append(out, ev.materialProblems(m)...)
+	}
+	return out
+}
+
+func (ev *evaluation) materialProblems(m material) []string {
+	f := ev.file.Provenance
+	var out []string
+	if f.DigestPinned && !m.pinned() {
+		out = append(out, m.text()+" has no digest")
+	}
+	if m.kind() == "" {
+		return out
+	}
+	if r := m.repository(); len(ev.repos) > 0 && !matchAny(ev.repos, strings.TrimSuffix(r, "/")) {
+		out = append(out, fmt.Sprintf("%s is from %q", m.text(), r))
+	}
+	if k := m.annotation("signingKey", "signingKeyFingerprint", "keyFingerprint"); len(f.SigningKeys) > 0 && !hasKey(f.SigningKeys, k) {
+		out = append(out, fmt.Sprintf("%s is signed by key %q", m.text(), k))
+	}
+	return out
+}
+
+func hasKey(list []string, key string) bool {
+	bare := func(s string) string { return strings.ToLower(strings.TrimPrefix(s, "sha256:")) }
+	return key != "" && slices.ContainsFunc(list, func(k string) bool { return bare(k) == bare(key) })
+}
+
+// pinned reports whether a strong digest is given.
+func (m material) pinned() bool {
+	for _, alg := range []string{"sha256", "sha512", "gitCommit", "sha384"} {
+		if m.Digest[alg] != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// kind is "package" or "index" for what repositories deliver, empty for other
+// materials.
+func (m material) kind() string {
+	switch {
+	case strings.HasPrefix(m.URI, "pkg:apk/"):
+		return "package"
+	case strings.HasSuffix(m.URI, "/APKINDEX.tar.gz"):
+		return "index"
+	}
+	return ""
+}
+
+// repository is where a package or an index came from.
+func (m material) repository() string {
+	if r := m.annotation("repository"); r != "" {
+		return r
+	}
+	location := m.DownloadLocation
+	if m.kind() == "index" {
+		location = m.URI
+	}
+	// REPOSITORY/ARCH/FILE
+	for range 2 {
+		location = location[:max(0, strings.LastIndexByte(location, '/'))]
+	}
+	return location
+}
+
+func (m material) annotation(names ...string) string {
+	for _, n := range names {
+		if s, ok := m.Annotations[n].(string); ok && s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+func (m material) text() string {
+	if m.URI != "" {
+		return m.URI
+	}
+	return m.Name
+}
+
+// configSource is where the configuration came from: the "uri" of the external
+// parameter config, configSource or source, or that parameter itself.
+func configSource(p *slsa) string {
+	for _, name := range []string{"config", "configSource", "source"} {
+		raw := p.BuildDefinition.ExternalParameters[name]
+		var s string
+		if json.Unmarshal(raw, &s) == nil && s != "" {
+			return s
+		}
+		var o struct {
+			URI string `json:"uri"`
+		}
+		if json.Unmarshal(raw, &o) == nil && o.URI != "" {
+			return o.URI
+		}
+	}
+	return ""
+}
+
+// unsafeFlags are the unsafe choices that provenance records: the external
+// parameter "unsafe", a list of names or an object of switches, and parameters
+// whose names begin with "unsafe".
+func unsafeFlags(p *slsa) []string {
+	var out []string
+	for name, raw := range p.BuildDefinition.ExternalParameters {
+		if !strings.HasPrefix(name, "unsafe") {
+			continue
+		}
+		var list []string
+		var set map[string]any
+		var value any
+		switch {
+		case json.Unmarshal(raw, &list) == nil:
+			out = append(out, list...)
+		case json.Unmarshal(raw, &set) == nil:
+			for k, v := range set {
+				if v != false && v != nil {
+					out = append(out, k)
+				}
+			}
+		case json.Unmarshal(raw, &value) == nil && value != false && value != nil && value != "":
+			out = append(out, name)
+		}
+	}
+	sort.Strings(out)
+	return out
+}
