@@ -15,6 +15,10 @@ import (
 	"github.com/cairn-dev/cairn/packages/repository"
 	"github.com/cairn-dev/cairn/packages/solve"
 	"github.com/cairn-dev/cairn/packages/store"
+	"github.com/cairn-dev/cairn/sign"
+	"github.com/cairn-dev/cairn/sign/policy"
+	"github.com/cairn-dev/cairn/sign/target"
+	"github.com/cairn-dev/cairn/sign/verify"
 )
 
 // Exit codes are API: docs/exit-codes.md lists them.
@@ -28,6 +32,7 @@ const (
 	exitUnreachable = 6
 	exitStale       = 7
 	exitStorage     = 8
+	exitMissing     = 9
 	exitSignal      = 128 // plus the signal's number
 )
 
@@ -56,9 +61,11 @@ var classes = []struct {
 	is   func(error) bool
 }{
 	{exitUsage, isType[usageError]},
+	{exitMissing, isMissing},
+	{exitUsage, func(err error) bool { return errors.Is(err, target.ErrReference) }},
 	{exitStale, isType[*assemble.StaleError]},
 	{exitConfig, func(err error) bool {
-		return isType[*config.Errors](err) || errors.Is(err, lock.ErrInvalid)
+		return isType[*config.Errors](err) || isType[*policy.Errors](err) || anyOf(err, lock.ErrInvalid, errBadKey)
 	}},
 	{exitUnsolvable, func(err error) bool {
 		return isType[*solve.UnsatisfiableError](err) || isType[*solve.MissingError](err) ||
@@ -71,15 +78,25 @@ var classes = []struct {
 	{exitUnverified, func(err error) bool {
 		return isType[*repository.UnknownKeyError](err) || isType[*repository.SignatureError](err) ||
 			isType[*repository.FormatError](err) || isType[*repository.RollbackError](err) ||
-			anyOf(err, apk.ErrNotPackage, apk.ErrVersion3, apk.ErrTooLarge, apk.ErrIndex, apk.ErrPkgInfo, apk.ErrSignature,
+			anyOf(err, sign.ErrNotVerified, target.ErrMismatch, target.ErrMalformed, target.ErrLimit, apk.ErrNotPackage, apk.ErrVersion3, apk.ErrTooLarge, apk.ErrIndex, apk.ErrPkgInfo, apk.ErrSignature,
 				repository.ErrUnsigned, repository.ErrLimit, store.ErrHostile, store.ErrMismatch, store.ErrMalformed, store.ErrCorrupt)
 	}},
 	{exitUnreachable, func(err error) bool {
 		return isType[*repository.HTTPError](err) || isType[*net.OpError](err) || isType[*net.DNSError](err) ||
-			anyOf(err, repository.ErrOffline, repository.ErrNotFound, image.ErrNoEngine, store.ErrNotFound, context.DeadlineExceeded)
+			anyOf(err, target.ErrUnreachable, repository.ErrOffline, repository.ErrNotFound, image.ErrNoEngine, store.ErrNotFound, context.DeadlineExceeded)
 	}},
 	{exitStorage, func(err error) bool { return errors.Is(err, fs.ErrPermission) }},
 	{exitConfig, func(err error) bool { return errors.Is(err, fs.ErrNotExist) }},
+}
+
+// isMissing tells an image that is not there, or that has nothing attached to
+// it, from one that was looked at and refused.
+func isMissing(err error) bool {
+	var refused *sign.Refused
+	if errors.As(err, &refused) {
+		return refused.Verdict.Outcome == verify.Missing
+	}
+	return errors.Is(err, target.ErrNotFound)
 }
 
 func isType[T error](err error) bool {

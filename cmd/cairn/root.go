@@ -36,7 +36,7 @@ environment over the file.
 
 Exit codes: 0 success, 1 other failure, 2 usage, 3 bad configuration or lock,
 4 no solution, 5 verification failed, 6 unreachable, 7 stale lock, 8 output or
-storage failure, 130 interrupted, 143 terminated.`,
+storage failure, 9 missing, 130 interrupted, 143 terminated.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
@@ -55,6 +55,7 @@ storage failure, 130 interrupted, 143 terminated.`,
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "say nothing but the result")
 	f.StringVar(&a.progress, "progress", "auto", "progress on standard error: auto, plain or none")
 	root.AddCommand(newBuild(a), newLock(a), newWhy(a), newShow(a), newCache(a), newVersion(a))
+	root.AddCommand(newVerify(a), newPolicy(a))
 	return root
 }
 

@@ -17,11 +17,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
-		"cairn": func() {
-			os.Exit(run(context.Background(), os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}))
-		},
-	})
+	program := func() {
+		os.Exit(run(context.Background(), containerdArgs(os.Args[0], os.Args[1:]), streams{os.Stdin, os.Stdout, os.Stderr}))
+	}
+	testscript.Main(m, map[string]func(){"cairn": program, "cairn-verifier": program})
 }
 
 // TestScripts runs the program as a user does; every file below testdata/script
@@ -42,6 +41,10 @@ func TestScripts(t *testing.T) {
 			"exitcode": cmdExitCode,
 			"flip":     cmdFlip,
 			"damage":   cmdDamage,
+			"registry": cmdRegistry,
+			"push":     cmdPush,
+			"key":      cmdKey,
+			"attach":   cmdAttach,
 		},
 	})
 }

@@ -41,7 +41,8 @@ func (ev *evaluation) provenance(context.Context) error {
 		return nil
 	}
 	subjects := ev.subjects[:1]
-	if len(ev.subjects) > 1 && len(ev.subjects[0].statements(verify.PredicateProvenance)) == 0 {
+	has := func(s checkedSubject) bool { return len(s.statements(verify.PredicateProvenance)) > 0 }
+	if !has(ev.subjects[0]) && slices.ContainsFunc(ev.subjects[1:], has) {
 		subjects = ev.subjects[1:]
 	}
 	for _, s := range subjects {

@@ -176,11 +176,20 @@ func NewIdentity(issuer, subject, pattern string) (*Identity, error) {
 	if _, err := regexp.Compile(pattern); err != nil {
 		return nil, fmt.Errorf("identity: pattern: %w", err)
 	}
-	p := regexp.MustCompile(`\A(?:` + pattern + `)\z`)
+	p := regexp.MustCompile(`^(?:` + pattern + `)$`)
 	if p.MatchString("") || p.MatchString("\x00 anybody at all") {
 		return nil, fmt.Errorf("identity: pattern %q matches everybody", pattern)
 	}
 	return &Identity{Issuer: issuer, pattern: p}, nil
+}
+
+// Pattern is the anchored regular expression for the subject, empty when the
+// subject is exact.
+func (id *Identity) Pattern() string {
+	if id.pattern == nil {
+		return ""
+	}
+	return id.pattern.String()
 }
 
 func (id *Identity) matches(c *certificate.Summary) bool {
