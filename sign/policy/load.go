@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -71,7 +72,7 @@ type compiler struct {
 }
 
 func (c *compiler) policy(f *File) *Policy {
-	if f.Version != 1 && c.places["version"] != (at{}) {
+	if f.Version != 1 && c.places["version"] != (at{}) && !c.reported("version") {
 		c.bad("version", "unknown version", fmt.Sprintf("found %d, expected 1", f.Version), "")
 	}
 	if len(f.Images) == 0 && c.places["images"] != (at{}) {
@@ -82,6 +83,10 @@ func (c *compiler) policy(f *File) *Policy {
 		p.Entries = append(p.Entries, c.entry(fmt.Sprintf("images[%d]", i), f.Images[i]))
 	}
 	return p
+}
+
+func (c *compiler) reported(key string) bool {
+	return slices.ContainsFunc(c.problems, func(p Problem) bool { return p.Key == key })
 }
 
 func (c *compiler) entry(key string, f EntryFile) *Entry {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sigstore/sigstore-go/pkg/root"
@@ -61,7 +62,7 @@ func ReadTrustedRoot(path string) (r root.TrustedMaterial, err error) {
 	}
 	tr, err := root.NewTrustedRootFromJSON(raw)
 	if err != nil {
-		return nil, fmt.Errorf("%s: not a trusted root: %w", path, err)
+		return nil, fmt.Errorf("%s: not a trusted root: %s", path, strings.TrimPrefix(reword(err.Error()), "cannot proto-json unmarshal trusted root: "))
 	}
 	return tr, nil
 }
