@@ -37,14 +37,15 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"apkrepo":  cmdRepository,
-			"exitcode": cmdExitCode,
-			"flip":     cmdFlip,
-			"damage":   cmdDamage,
-			"registry": cmdRegistry,
-			"push":     cmdPush,
-			"key":      cmdKey,
-			"attach":   cmdAttach,
+			"apkrepo":   cmdRepository,
+			"exitcode":  cmdExitCode,
+			"flip":      cmdFlip,
+			"damage":    cmdDamage,
+			"registry":  cmdRegistry,
+			"push":      cmdPush,
+			"key":       cmdKey,
+			"attach":    cmdAttach,
+			"nosockets": cmdNoSockets,
 		},
 	})
 }

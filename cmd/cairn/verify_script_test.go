@@ -125,3 +125,27 @@ func pushLegacy(ts *testscript.TestScript, t *target.Target, tag string, l evide
 		Blobs: [][]byte{config, l.Content}, Tag: tag})
 	ts.Check(err)
 }
+
+// cmdNoSockets runs a program that must succeed and must not open a socket:
+// nosockets PROGRAM [ARG…]. It watches with strace, or, where that is not
+// allowed, takes the network away; where neither works it says so and passes.
+func cmdNoSockets(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: nosockets PROGRAM [ARG…]")
+	}
+	trace := ts.MkAbs("network.trace")
+	if ts.Exec("strace", "-f", "-e", "trace=network", "-o", trace, "true") == nil {
+		ts.Check(ts.Exec("strace", append([]string{"-f", "-e", "trace=network", "-o", trace}, args...)...))
+		for line := range strings.Lines(ts.ReadFile(trace)) {
+			if strings.Contains(line, "socket(") || strings.Contains(line, "connect(") {
+				ts.Fatalf("a socket is opened: %s", line)
+			}
+		}
+		return
+	}
+	if ts.Exec("unshare", "-rn", "true") == nil {
+		ts.Check(ts.Exec("unshare", append([]string{"-rn"}, args...)...))
+		return
+	}
+	ts.Logf("neither strace nor a network namespace can be used here: not checked")
+}
