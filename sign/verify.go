@@ -26,6 +26,9 @@ type VerifyOptions struct {
 	As     string
 	Target target.Options
 	Limits evidence.Limits
+	// Tagged says that the image was named by a tag, although the reference has
+	// a digest by now.
+	Tagged bool
 	// Prover makes the composition proof where the policy asks for it; nil when
 	// there is none.
 	Prover func(*target.Target) policy.Prover
@@ -66,7 +69,7 @@ func verifyTarget(ctx context.Context, image string, t *target.Target, o VerifyO
 	if entry == nil {
 		return unmatched(image, repository, d.Digest), nil
 	}
-	in := policy.Input{Reference: image, Repository: repository, ByDigest: strings.Contains(image, "@sha256:"),
+	in := policy.Input{Reference: image, Repository: repository, ByDigest: strings.Contains(image, "@sha256:") && !o.Tagged,
 		Contents: contents{t}, Now: time.Now()}
 	if o.Now != nil {
 		in.Now = o.Now()

@@ -147,7 +147,9 @@ func TestRules(t *testing.T) {
 			return [][]byte{build(h, func(_, e map[string]any) { e["unsafe"] = []string{"unsigned-index"} })}
 		}, nil, nil, ""},
 		{"material without digest", fullProvenance, func(h v1.Hash) [][]byte {
-			return [][]byte{build(h, func(d, _ map[string]any) { d["resolvedDependencies"] = []any{map[string]any{"name": "base", "digest": map[string]any{"md5": "1"}}} })}
+			return [][]byte{build(h, func(d, _ map[string]any) {
+				d["resolvedDependencies"] = []any{map[string]any{"name": "base", "digest": map[string]any{"md5": "1"}}}
+			})}
 		}, nil, nil, "provenance: {referrer}: base has no digest"},
 		{"package from elsewhere", fullProvenance, func(h v1.Hash) [][]byte {
 			return [][]byte{build(h, func(d, _ map[string]any) {
@@ -294,7 +296,9 @@ func TestNewestScanDecides(t *testing.T) {
 }
 
 func TestLicenseExpressions(t *testing.T) {
-	ok := func(id string) bool { return id == "MIT" || id == "GPL-2.0-only WITH Classpath-exception-2.0" || id == "Public Domain" }
+	ok := func(id string) bool {
+		return id == "MIT" || id == "GPL-2.0-only WITH Classpath-exception-2.0" || id == "Public Domain"
+	}
 	for expression, want := range map[string]bool{
 		"MIT": true, "GPL-3.0": false, "MIT OR GPL-3.0": true, "GPL-3.0 OR MIT": true, "MIT AND GPL-3.0": false,
 		"MIT AND (GPL-3.0 OR MIT)": true, "(MIT": false, "MIT MIT": false, "": false, "AND": false, "Public Domain": true,
