@@ -16,6 +16,9 @@ import (
 	"github.com/cairn-dev/cairn/packages/solve"
 	"github.com/cairn-dev/cairn/packages/store"
 	"github.com/cairn-dev/cairn/sign"
+	"github.com/cairn-dev/cairn/sign/attest"
+	"github.com/cairn-dev/cairn/sign/cosign"
+	"github.com/cairn-dev/cairn/sign/keys"
 	"github.com/cairn-dev/cairn/sign/policy"
 	"github.com/cairn-dev/cairn/sign/target"
 	"github.com/cairn-dev/cairn/sign/verify"
@@ -61,11 +64,13 @@ var classes = []struct {
 	is   func(error) bool
 }{
 	{exitUsage, isType[usageError]},
-	{exitMissing, isMissing},
-	{exitUsage, func(err error) bool { return errors.Is(err, target.ErrReference) }},
 	{exitStale, isType[*assemble.StaleError]},
+	{exitStorage, isType[*cosign.IncompleteError]},
+	{exitMissing, isMissing},
+	{exitUsage, func(err error) bool { return anyOf(err, sign.ErrOptions, target.ErrReference, target.ErrAmbiguous) }},
 	{exitConfig, func(err error) bool {
-		return isType[*config.Errors](err) || isType[*policy.Errors](err) || anyOf(err, lock.ErrInvalid, errBadKey)
+		return isType[*config.Errors](err) || isType[*policy.Errors](err) || anyOf(err, lock.ErrInvalid, errBadKey,
+			attest.ErrStatement, cosign.ErrConfig, cosign.ErrToken, keys.ErrKey, keys.ErrPassword, keys.ErrExposed, image.ErrNotALayout)
 	}},
 	{exitUnsolvable, func(err error) bool {
 		return isType[*solve.UnsatisfiableError](err) || isType[*solve.MissingError](err) ||
@@ -78,12 +83,12 @@ var classes = []struct {
 	{exitUnverified, func(err error) bool {
 		return isType[*repository.UnknownKeyError](err) || isType[*repository.SignatureError](err) ||
 			isType[*repository.FormatError](err) || isType[*repository.RollbackError](err) ||
-			anyOf(err, sign.ErrNotVerified, target.ErrMismatch, target.ErrMalformed, target.ErrLimit, apk.ErrNotPackage, apk.ErrVersion3, apk.ErrTooLarge, apk.ErrIndex, apk.ErrPkgInfo, apk.ErrSignature,
-				repository.ErrUnsigned, repository.ErrLimit, store.ErrHostile, store.ErrMismatch, store.ErrMalformed, store.ErrCorrupt)
+			anyOf(err, apk.ErrNotPackage, apk.ErrVersion3, apk.ErrTooLarge, apk.ErrIndex, apk.ErrPkgInfo, apk.ErrSignature,
+				repository.ErrUnsigned, repository.ErrLimit, cosign.ErrSelfCheck, sign.ErrNotVerified, target.ErrMismatch, target.ErrLimit, target.ErrMalformed, store.ErrHostile, store.ErrMismatch, store.ErrMalformed, store.ErrCorrupt)
 	}},
 	{exitUnreachable, func(err error) bool {
-		return isType[*repository.HTTPError](err) || isType[*net.OpError](err) || isType[*net.DNSError](err) ||
-			anyOf(err, target.ErrUnreachable, repository.ErrOffline, repository.ErrNotFound, image.ErrNoEngine, store.ErrNotFound, context.DeadlineExceeded)
+		return anyOf(err, target.ErrUnreachable, cosign.ErrService) || isType[*repository.HTTPError](err) || isType[*net.OpError](err) || isType[*net.DNSError](err) ||
+			anyOf(err, repository.ErrOffline, repository.ErrNotFound, image.ErrNoEngine, store.ErrNotFound, context.DeadlineExceeded)
 	}},
 	{exitStorage, func(err error) bool { return errors.Is(err, fs.ErrPermission) }},
 	{exitConfig, func(err error) bool { return errors.Is(err, fs.ErrNotExist) }},
