@@ -16,6 +16,7 @@ import (
 
 	"github.com/cairn-dev/cairn/sign"
 	"github.com/cairn-dev/cairn/sign/admission"
+	"github.com/cairn-dev/cairn/sign/target"
 )
 
 // serveFlags are the flags of serve admission.
@@ -23,6 +24,7 @@ type serveFlags struct {
 	policy, listen, cert, key, mode, secrets string
 	timeout, ttl, refusalTTL                 time.Duration
 	entries                                  int
+	plainHTTP                                bool
 }
 
 func newServe(a *app) *cobra.Command {
@@ -58,6 +60,7 @@ they change. configs/kubernetes has manifests.`,
 	f.DurationVar(&s.timeout, "timeout", 8*time.Second, "the longest an answer may take; below the webhook's timeoutSeconds")
 	f.DurationVar(&s.ttl, "cache-ttl", 10*time.Minute, "how long a decision is kept")
 	f.DurationVar(&s.refusalTTL, "cache-refusal-ttl", 30*time.Second, "how long a refusal is kept")
+	f.BoolVar(&s.plainHTTP, "unsafe-plain-http", false, "speak plain HTTP to registries")
 	f.IntVar(&s.entries, "cache-entries", 10_000, "the most decisions that are kept")
 	return cmd
 }
@@ -81,7 +84,7 @@ func (s *serveFlags) run(ctx context.Context, a *app) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(a.std.err, nil))
-	decider, err := sign.NewDecider(s.policy, sign.VerifyOptions{}, log)
+	decider, err := sign.NewDecider(s.policy, sign.VerifyOptions{Target: target.Options{Insecure: s.plainHTTP}}, log)
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,7 @@ type verifyFlags struct {
 	as          string
 	offline     bool
 	containerd  bool
+	plainHTTP   bool
 	// containerd's own
 	name, digest, mediaType string
 }
@@ -89,6 +90,7 @@ standard output. The policy is then --policy, CAIRN_POLICY or
 	f.BoolVar(&v.children, "children", false, "require that every manifest of an index is signed as well")
 	f.StringVar(&v.as, "as", "", "`repository` to look for in the policy instead of the image's; needed for a layout")
 	f.BoolVar(&v.offline, "offline", false, "refuse to speak to a registry: the image must be in a layout")
+	f.BoolVar(&v.plainHTTP, "unsafe-plain-http", false, "speak plain HTTP to the registry")
 	f.BoolVar(&v.containerd, "containerd", false, "containerd's calling convention")
 	f.StringVar(&v.name, "name", "", "")
 	f.StringVar(&v.digest, "digest", "", "")
@@ -136,7 +138,7 @@ func (v *verifyFlags) print(a *app, verdict *verify.Verdict) error {
 
 // options checks the flags and reads the files that they name.
 func (v *verifyFlags) options() (sign.VerifyOptions, error) {
-	o := sign.VerifyOptions{As: v.as, Target: target.Options{Keychain: authn.DefaultKeychain}}
+	o := sign.VerifyOptions{As: v.as, Target: v.target()}
 	direct := len(v.keys) + len(v.identities) + len(v.patterns)
 	switch {
 	case v.policy != "" && direct > 0:
@@ -154,6 +156,10 @@ func (v *verifyFlags) options() (sign.VerifyOptions, error) {
 	var err error
 	o.Entry, err = v.entry()
 	return o, err
+}
+
+func (v *verifyFlags) target() target.Options {
+	return target.Options{Keychain: authn.DefaultKeychain, Insecure: v.plainHTTP}
 }
 
 // onlyDirect refuses flags that a policy has keys for.

@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/authn"
-
 	"github.com/cairn-dev/cairn/sign"
 	"github.com/cairn-dev/cairn/sign/policy"
 	"github.com/cairn-dev/cairn/sign/target"
@@ -82,7 +80,7 @@ func (v *verifyFlags) decide(ctx context.Context, a *app) (string, error) {
 		return "", fmt.Errorf("containerd: %w: %w", target.ErrReference, err)
 	}
 	image := ref.Repository() + "@" + v.digest
-	verdict, err := sign.Verify(ctx, image, sign.VerifyOptions{Policy: p, Target: target.Options{Keychain: authn.DefaultKeychain}})
+	verdict, err := sign.Verify(ctx, image, sign.VerifyOptions{Policy: p, Target: v.target()})
 	if err != nil {
 		return "", err
 	}
