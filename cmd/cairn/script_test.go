@@ -26,8 +26,13 @@ func TestMain(m *testing.M) {
 // TestScripts runs the program as a user does; every file below testdata/script
 // is one story.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir: filepath.Join("testdata", "script"),
+	testscript.Run(t, scriptParams(filepath.Join("testdata", "script")))
+}
+
+// scriptParams says how the scripts of a directory run.
+func scriptParams(dir string) testscript.Params {
+	return testscript.Params{
+		Dir: dir,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, ".cache"))
@@ -47,7 +52,7 @@ func TestScripts(t *testing.T) {
 			"attach":    cmdAttach,
 			"nosockets": cmdNoSockets,
 		},
-	})
+	}
 }
 
 // cmdExitCode runs a program that must fail with the given code: exitcode 3
