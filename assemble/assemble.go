@@ -103,12 +103,12 @@ type ImageResult struct {
 	Digest   v1.Hash        `json:"digest"`
 	Size     int64          `json:"size"`     // of all layers, compressed, bytes
 	Inflated int64          `json:"inflated"` // of all layers, bytes
-	Packages int            `json:"packages"`
+	Packages int            `json:"packages"` // without those of a base image
 	Files    int            `json:"files"`
 	Layers   []layer.Layer  `json:"-"`
 	Kinds    map[string]int `json:"layers"` // number of layers by kind
 	// Reused is how many bytes of the layers were taken as they stand in the
-	// store.
+	// store or the base image.
 	Reused int64 `json:"reused"`
 }
 

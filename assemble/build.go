@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cairn-dev/cairn/assemble/baseimage"
 	"github.com/cairn-dev/cairn/assemble/config"
 	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/assemble/layer"
@@ -81,6 +82,7 @@ type builder struct {
 	ws      *packages.Workspace
 	cfg     *config.Config
 	options Options
+	bases   bases
 	lock    *lock.Lock
 	jobs    []*job
 	result  *Result
@@ -98,6 +100,7 @@ type job struct {
 	asked    time.Time // the creation time that was asked for
 	compat   string
 	unsafe   packages.Unsafe
+	base     *baseimage.Base // nil for none
 
 	receipts []*store.Receipt
 	tree     *rootfs.Tree
@@ -108,15 +111,21 @@ type job struct {
 
 // resolve takes the given lock, if it fits, or makes one.
 func (b *builder) resolve(ctx context.Context) error {
+	var err error
+	if b.bases, err = openBases(ctx, b.cfg); err != nil {
+		return err
+	}
+	if b.bases != nil && b.options.Compat != "" {
+		return b.cfg.BaseImageError(baseimage.PartImage, errNoCompat)
+	}
 	if b.lock = b.options.Lock; b.lock != nil {
-		r, err := request(b.cfg)
+		r, err := request(b.cfg, b.bases)
 		if err != nil {
 			return err
 		}
 		return checkLock(b.lock, r)
 	}
-	var err error
-	b.lock, err = resolve(ctx, b.ws, b.cfg, LockOptions{Unsafe: b.options.Unsafe})
+	b.lock, err = resolve(ctx, b.ws, b.cfg, b.bases, LockOptions{Unsafe: b.options.Unsafe})
 	return err
 }
 
@@ -124,7 +133,7 @@ func (b *builder) fetch(ctx context.Context) error {
 	b.result.Lock = b.lock
 	for _, arch := range b.cfg.Architectures() {
 		j := &job{ws: b.ws, cfg: b.cfg, lock: b.lock, arch: arch, weights: b.options.Weights, unsafe: b.options.Unsafe.packages(),
-			previous: b.lock.Segments(arch.APK), created: b.options.Created, asked: b.options.Created, compat: b.options.Compat}
+			base: b.bases[arch.APK], previous: b.lock.Segments(arch.APK), created: b.options.Created, asked: b.options.Created, compat: b.options.Compat}
 		if err := j.fetch(ctx); err != nil {
 			return err
 		}
@@ -205,7 +214,7 @@ func (j *job) fetch(ctx context.Context) error {
 		return err
 	}
 	if j.created.IsZero() {
-		j.created = newest(j.receipts)
+		j.created = later(newest(j.receipts), j.base)
 	}
 	return nil
 }
@@ -234,6 +243,9 @@ func (j *job) plan(ctx context.Context) error {
 	}
 	strategy, budget := j.cfg.Layers()
 	o := layer.Options{Strategy: layer.Strategy(strategy), Budget: budget, Weights: j.weights, Compat: j.apkoLayers()}
+	if j.base != nil {
+		o.Base = j.base.Layers
+	}
 	if j.previous != nil {
 		o.Previous = &layer.Assignment{Segments: j.previous}
 	}
@@ -255,7 +267,7 @@ func (j *job) treeInput(ctx context.Context) (rootfs.Input, error) {
 	}
 	in := rootfs.Input{
 		Config: j.cfg, Arch: j.arch.APK, World: world, Created: created,
-		Compat: j.compat,
+		Compat: j.compat, Base: treeBase(j.base),
 		ReadFile: func(ctx context.Context, pkg, member int) ([]byte, error) {
 			return j.ws.Store().ReadFile(ctx, j.receipts[pkg], member)
 		},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -54,9 +55,13 @@ func (b *builder) graph(j *job) (*sbom.Graph, error) {
 }
 
 func (b *builder) described(j *job, digest v1.Hash) sbom.Image {
+	all := j.written
+	if j.base != nil {
+		all = slices.Concat(j.base.Layers, j.written)
+	}
 	return sbom.Image{
 		Name: b.name(), Tags: b.options.Tags, Digest: digest, Arch: j.arch.OCI(),
-		Layers: j.written, Created: j.created, Annotations: b.cfg.ImageAnnotations(), Unsafe: b.result.Unsafe,
+		Layers: all, Created: j.created, Annotations: b.cfg.ImageAnnotations(), Unsafe: b.result.Unsafe,
 	}
 }
 

@@ -56,8 +56,9 @@ type Config struct {
 	// Warnings are values that are valid but probably not meant.
 	Warnings []Problem `yaml:"-" json:"-"`
 
-	marks     *mark // where each value stands
-	vcsProbed bool  // VCSUrl was found in a git repository, not written
+	marks        *mark    // where each value stands
+	includePaths []string // of the options it was loaded with
+	vcsProbed    bool     // VCSUrl was found in a git repository, not written
 }
 
 // File is one entry of the files key.

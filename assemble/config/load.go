@@ -107,6 +107,7 @@ func openFile(name string) (fs.File, error) {
 func (l *loader) finish(c *Config, name string) (*Config, error) {
 	if c != nil {
 		c.Sources = l.sources
+		c.includePaths = l.IncludePaths
 		c.ApkoChecksum = "sha256-" + base64.StdEncoding.EncodeToString(l.hash.Sum(nil))
 		c.normalize()
 		w := whole{Config: c, report: &l.report}

@@ -28,6 +28,7 @@ const (
 	Rewritten Kind = "rewritten" // a package's data section with some members left out or moved
 	Packed    Kind = "packed"    // several packages' segments, gzip members concatenated
 	Top       Kind = "top"       // everything else
+	Base      Kind = "base"      // a layer of the base image, as it is; no plan writes one
 )
 
 // Layer is one finished layer of an image.

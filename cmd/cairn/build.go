@@ -175,7 +175,7 @@ func summary(w io.Writer, res *assemble.Result) error {
 func layerCounts(img assemble.ImageResult) string {
 	total := 0
 	var parts []string
-	for _, kind := range []string{"verbatim", "rewritten", "packed", "top"} {
+	for _, kind := range []string{"base", "verbatim", "rewritten", "packed", "top"} {
 		if n := img.Kinds[kind]; n > 0 {
 			total += n
 			parts = append(parts, fmt.Sprintf("%d %s", n, kind))

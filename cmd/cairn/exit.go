@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/cairn-dev/cairn/assemble"
+	"github.com/cairn-dev/cairn/assemble/baseimage"
 	"github.com/cairn-dev/cairn/assemble/config"
 	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/packages/apk"
@@ -57,6 +58,9 @@ var classes = []struct {
 }{
 	{exitUsage, isType[usageError]},
 	{exitStale, isType[*assemble.StaleError]},
+	{exitUnverified, func(err error) bool {
+		return isType[*baseimage.LayerError](err) || errors.Is(err, image.ErrBlobChanged)
+	}},
 	{exitConfig, func(err error) bool {
 		return isType[*config.Errors](err) || errors.Is(err, lock.ErrInvalid)
 	}},
