@@ -49,7 +49,7 @@ func Build(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o Op
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
-	b := &builder{ws: ws, cfg: cfg, options: o, result: &Result{Outputs: []string{}, SBOMs: []string{}}}
+	b := &builder{ws: ws, source: fromWorkspace{ws}, cfg: cfg, options: o, result: &Result{Outputs: []string{}, SBOMs: []string{}}}
 	for _, stage := range []struct {
 		name string
 		run  func(context.Context) error
@@ -79,7 +79,8 @@ func Build(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o Op
 
 // builder carries a build from stage to stage.
 type builder struct {
-	ws      *packages.Workspace
+	ws      *packages.Workspace // nil where nothing is resolved or written
+	source  Source
 	cfg     *config.Config
 	options Options
 	bases   bases
@@ -90,7 +91,7 @@ type builder struct {
 
 // job is the build of one architecture.
 type job struct {
-	ws       *packages.Workspace
+	source   Source
 	cfg      *config.Config
 	lock     *lock.Lock
 	arch     config.Arch
@@ -132,7 +133,7 @@ func (b *builder) resolve(ctx context.Context) error {
 func (b *builder) fetch(ctx context.Context) error {
 	b.result.Lock = b.lock
 	for _, arch := range b.cfg.Architectures() {
-		j := &job{ws: b.ws, cfg: b.cfg, lock: b.lock, arch: arch, weights: b.options.Weights, unsafe: b.options.Unsafe.packages(),
+		j := &job{source: b.source, cfg: b.cfg, lock: b.lock, arch: arch, weights: b.options.Weights, unsafe: b.options.Unsafe.packages(),
 			base: b.bases[arch.APK], previous: b.lock.Segments(arch.APK), created: b.options.Created, asked: b.options.Created, compat: b.options.Compat}
 		if err := j.fetch(ctx); err != nil {
 			return err
@@ -198,7 +199,7 @@ func (j *job) healing(step func() error) error {
 			return err
 		}
 		seen[err.Error()] = true
-		j.ws.Forget()
+		j.source.Forget()
 		j.receipts = nil
 	}
 }
@@ -208,7 +209,7 @@ func (j *job) fetch(ctx context.Context) error {
 		return nil
 	}
 	var err error
-	if j.receipts, err = j.ws.Fetch(ctx, j.lock, j.arch.APK, packages.FetchOptions{
+	if j.receipts, err = j.source.Fetch(ctx, j.lock, j.arch.APK, packages.FetchOptions{
 		Repositories: slices.Concat(j.cfg.Contents.BuildRepositories, j.cfg.Contents.Repositories), Unsafe: j.unsafe,
 	}); err != nil {
 		return err
@@ -269,7 +270,7 @@ func (j *job) treeInput(ctx context.Context) (rootfs.Input, error) {
 		Config: j.cfg, Arch: j.arch.APK, World: world, Created: created,
 		Compat: j.compat, Base: treeBase(j.base),
 		ReadFile: func(ctx context.Context, pkg, member int) ([]byte, error) {
-			return j.ws.Store().ReadFile(ctx, j.receipts[pkg], member)
+			return j.source.ReadFile(ctx, j.receipts[pkg], member)
 		},
 	}
 	for _, r := range j.cfg.RuntimeRepositories() {
@@ -298,7 +299,7 @@ func (j *job) keys(ctx context.Context) (map[string][]byte, error) {
 		}
 	}
 	if len(out) < len(j.lock.Contents.Keyring) || j.lock.Cairn == nil {
-		more, err := j.ws.Keys(ctx, j.cfg.Keyring())
+		more, err := j.source.Keys(ctx, j.cfg.Keyring())
 		if err != nil {
 			return nil, err
 		}
