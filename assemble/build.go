@@ -32,6 +32,9 @@ func (o *Options) Check() error {
 		}
 		problems = append(problems, err)
 	}
+	if o.Kit && len(o.Outputs) > 0 && !slices.ContainsFunc(o.Outputs, holdsKit) {
+		problems = append(problems, errors.New("kit: no output can hold it: expected DIR/ or oci-archive:FILE among them"))
+	}
 	if o.Compat != "" && o.Compat != compatApko {
 		problems = append(problems, fmt.Errorf("compat %q: expected apko", o.Compat))
 	}
@@ -59,9 +62,13 @@ func Build(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o Op
 		{"plan", b.plan},
 		{"layers", b.write},
 		{"image", b.images},
+		{"kit", b.kit},
 		{"sbom", b.sboms},
 		{"output", b.outputs},
 	} {
+		if stage.name == "kit" && !o.Kit {
+			continue
+		}
 		start := time.Now()
 		if o.Progress != nil {
 			o.Progress(stage.name)
@@ -87,6 +94,8 @@ type builder struct {
 	lock    *lock.Lock
 	jobs    []*job
 	result  *Result
+	// artifacts are written beside the image.
+	artifacts []image.Artifact
 }
 
 // job is the build of one architecture.

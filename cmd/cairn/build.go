@@ -25,6 +25,7 @@ type buildFlags struct {
 	buildDate string
 	compat    string
 	author    string
+	kit       bool
 }
 
 func newBuild(a *app) *cobra.Command {
@@ -53,6 +54,7 @@ when the configuration has changed since; cairn lock renews it.`,
 	f.StringVar(&b.sbomPath, "sbom-path", "", "write SBOMs, SPDX and CycloneDX, into this `directory` (default: none are written)")
 	f.StringVar(&b.buildDate, "build-date", "", "creation `time` of the image, RFC 3339 (default: SOURCE_DATE_EPOCH, else the newest package's)")
 	f.StringVar(&b.compat, "compat", "", "give the output of another `tool`: apko")
+	f.BoolVar(&b.kit, "kit", false, "write the rebuild kit beside the image into DIR/ and oci-archive: outputs, for cairn prove")
 	f.StringVar(&b.author, "author", "", "author of the image and creator of its SBOMs, as in \"Organization: Example\"")
 	return cmd
 }
@@ -87,7 +89,7 @@ func (b *buildFlags) run(cmd *cobra.Command, a *app, args []string) error {
 
 // options checks what can be checked before anything is read.
 func (b *buildFlags) options(args []string) (assemble.Options, error) {
-	o := assemble.Options{Outputs: b.outputs, Compat: b.compat, Unsafe: b.off, Version: buildVersion(), Author: b.author}
+	o := assemble.Options{Outputs: b.outputs, Compat: b.compat, Unsafe: b.off, Version: buildVersion(), Author: b.author, Kit: b.kit}
 	if len(args) > 1 {
 		o.Tags = []string{args[1]}
 	}

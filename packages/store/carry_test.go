@@ -69,7 +69,9 @@ func TestParseReceiptRefuses(t *testing.T) {
 		{"path that is not clean", func(r *Receipt) { at(r, "bin/a").Path = "./bin/a" }, `member "./bin/a": not a clean path`},
 		{"empty path", func(r *Receipt) { at(r, "bin").Path = "" }, `not a clean path`},
 		{"path twice", func(r *Receipt) { at(r, "bin/l").Path = "bin/a" }, `member "bin/a": the path appears twice`},
-		{"directory twice", func(r *Receipt) { *at(r, "bin/l") = apk.Entry{Path: "bin", Type: apk.TypeDir, Mode: 0o755, DataOffset: blockSize} }, ``},
+		{"directory twice", func(r *Receipt) {
+			*at(r, "bin/l") = apk.Entry{Path: "bin", Type: apk.TypeDir, Mode: 0o755, DataOffset: blockSize}
+		}, ``},
 		{"file as parent", func(r *Receipt) { at(r, "bin/l").Path = "bin/a/l" }, `lies below "bin/a", which is not a directory`},
 		{"hard link to nothing", func(r *Receipt) { at(r, "bin/h").Link = "bin/x" }, `hard link to "bin/x", which is not an earlier member`},
 		{"hard link to a directory", func(r *Receipt) { at(r, "bin/h").Link = "bin" }, `hard link to "bin", which is not a regular file`},
