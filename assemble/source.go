@@ -80,3 +80,6 @@ func (d *Derivation) Index(ctx context.Context, written [][]layer.Layer) (*image
 
 // Receipts returns the receipts of Planned[i] in installation order.
 func (d *Derivation) Receipts(i int) []*store.Receipt { return d.b.jobs[i].receipts }
+
+// Unsafe lists the unsafe choices that were made for the image.
+func (d *Derivation) Unsafe() []string { return d.b.result.Unsafe }
