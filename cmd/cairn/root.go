@@ -55,6 +55,7 @@ storage failure, 130 interrupted, 143 terminated.`,
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "say nothing but the result")
 	f.StringVar(&a.progress, "progress", "auto", "progress on standard error: auto, plain or none")
 	root.AddCommand(newBuild(a), newLock(a), newWhy(a), newShow(a), newCache(a), newVersion(a))
+	root.AddCommand(newProve(a))
 	return root
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/klauspost/compress/gzip"
 
+	"github.com/cairn-dev/cairn/assemble"
 	"github.com/cairn-dev/cairn/assemble/layer"
 	"github.com/cairn-dev/cairn/packages/store"
 )
@@ -40,7 +41,7 @@ func (p *prover) layers(ctx context.Context, i int, c *child) (_ []layer.Layer, 
 			l.Digest = c.manifest.Layers[n].Digest
 			l.Kind, l.Packages = string(outline[n].Kind), names(receipts, outline[n].Packages)
 			before := p.img.n
-			if err := p.layer(ctx, l, planned.Layers, n, &outline[n], c, receipts); err != nil {
+			if err := p.layer(ctx, l, planned, n, &outline[n], c, receipts); err != nil {
 				return nil, false, err
 			}
 			l.Read = p.img.n - before
@@ -51,7 +52,7 @@ func (p *prover) layers(ctx context.Context, i int, c *child) (_ []layer.Layer, 
 		}
 		r.Layers = append(r.Layers, *l)
 	}
-	p.unseen(receipts, outline)
+	p.unseen(planned.Arch.APK, receipts, outline)
 	p.report.Images = append(p.report.Images, r)
 	return outline, ok, nil
 }
@@ -66,7 +67,7 @@ func names(receipts []*store.Receipt, list []int) []string {
 
 // unseen asks for vouchers of the packages that have no content and so no layer:
 // they are in the installed database all the same.
-func (p *prover) unseen(receipts []*store.Receipt, outline []layer.Layer) {
+func (p *prover) unseen(arch string, receipts []*store.Receipt, outline []layer.Layer) {
 	seen := map[int]bool{}
 	for _, l := range outline {
 		for _, i := range l.Packages {
@@ -74,17 +75,17 @@ func (p *prover) unseen(receipts []*store.Receipt, outline []layer.Layer) {
 		}
 	}
 	for i, r := range receipts {
-		if v := p.vouched[r.Package.Checksum]; !seen[i] && v.problem != "" {
+		if v := p.vouched[packageKey{arch, r.Package.Checksum}]; !seen[i] && v.problem != "" {
 			p.fail("package %s: %s", r.ID(), v.problem)
 		}
 	}
 }
 
 // layer proves one layer.
-func (p *prover) layer(ctx context.Context, l *LayerReport, plan *layer.Plan, n int, want *layer.Layer, c *child, receipts []*store.Receipt) error {
+func (p *prover) layer(ctx context.Context, l *LayerReport, planned *assemble.Planned, n int, want *layer.Layer, c *child, receipts []*store.Receipt) error {
 	var vouchers []string
 	for _, i := range want.Packages {
-		v := p.vouched[receipts[i].Package.Checksum]
+		v := p.vouched[packageKey{planned.Arch.APK, receipts[i].Package.Checksum}]
 		if v.problem != "" {
 			l.Problem = "package " + receipts[i].ID() + ": " + v.problem
 			return nil
@@ -108,7 +109,7 @@ func (p *prover) layer(ctx context.Context, l *LayerReport, plan *layer.Plan, n 
 		}
 		return nil
 	}
-	return p.derivedLayer(ctx, l, plan, n, want, d, len(vouchers))
+	return p.derivedLayer(ctx, l, planned.Layers, n, want, d, len(vouchers))
 }
 
 // derivedLayer reads a layer that is no package as it is, and compares it with

@@ -20,7 +20,7 @@ type voucher struct {
 }
 
 // vouch finds out for every package of the kit who vouches for it.
-func (p *prover) vouch() error {
+func (p *prover) vouch() {
 	pinned := len(p.options.Keys) > 0
 	ring := repository.NewKeyring(p.kit.Keys...)
 	if pinned {
@@ -32,10 +32,10 @@ func (p *prover) vouch() error {
 	}
 	v := &vouching{ring: ring, pinned: pinned, used: map[apk.SHA256]*Key{}}
 	indexes := v.indexes(p.kit)
-	p.vouched = map[apk.SHA1]voucher{}
+	p.vouched = map[packageKey]voucher{}
 	for i := range p.kit.Packages {
 		pkg := &p.kit.Packages[i]
-		p.vouched[pkg.Receipt.Package.Checksum] = v.voucherOf(pkg, indexes)
+		p.vouched[packageKey{pkg.Arch, pkg.Receipt.Package.Checksum}] = v.voucherOf(pkg, indexes)
 	}
 	for _, k := range v.used {
 		p.report.Keys = append(p.report.Keys, *k)
@@ -43,7 +43,6 @@ func (p *prover) vouch() error {
 	slices.SortFunc(p.report.Keys, func(a, b Key) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), bytes.Compare(a.Fingerprint[:], b.Fingerprint[:]))
 	})
-	return nil
 }
 
 type vouching struct {
