@@ -16,6 +16,7 @@ import (
 	"github.com/cairn-dev/cairn/packages/repository"
 	"github.com/cairn-dev/cairn/packages/solve"
 	"github.com/cairn-dev/cairn/packages/store"
+	"github.com/cairn-dev/cairn/sign/proof"
 )
 
 // Exit codes are API: docs/exit-codes.md lists them.
@@ -29,6 +30,8 @@ const (
 	exitUnreachable = 6
 	exitStale       = 7
 	exitStorage     = 8
+	exitMissing     = 9
+	exitNotPinned   = 10
 	exitSignal      = 128 // plus the signal's number
 )
 
@@ -57,6 +60,9 @@ var classes = []struct {
 	is   func(error) bool
 }{
 	{exitUsage, isType[usageError]},
+	{exitUnverified, func(err error) bool { return errors.Is(err, proof.ErrUnproved) }},
+	{exitNotPinned, func(err error) bool { return errors.Is(err, proof.ErrNotPinned) }},
+	{exitMissing, func(err error) bool { return errors.Is(err, proof.ErrNoKit) }},
 	{exitStale, isType[*assemble.StaleError]},
 	{exitUnverified, func(err error) bool {
 		return isType[*baseimage.LayerError](err) || errors.Is(err, image.ErrBlobChanged)

@@ -48,13 +48,21 @@ func (p *prover) layers(ctx context.Context, i int, c *child) (_ []layer.Layer, 
 		}
 		if l.Problem != "" {
 			ok = false
-			p.fail("%s: layer %d (%s): %s", r.Arch, n, strings.TrimSpace(l.Kind+" "+l.Digest.String()), l.Problem)
+			p.fail("%s: layer %d (%s): %s", r.Arch, n, l.name(), l.Problem)
 		}
 		r.Layers = append(r.Layers, *l)
 	}
 	p.unseen(planned.Arch.APK, receipts, outline)
 	p.report.Images = append(p.report.Images, r)
 	return outline, ok, nil
+}
+
+// name is how a problem names a layer: by kind and digest, as far as it has them.
+func (l *LayerReport) name() string {
+	if l.Digest == (v1.Hash{}) {
+		return l.Kind
+	}
+	return strings.TrimSpace(l.Kind + " " + l.Digest.String())
 }
 
 func names(receipts []*store.Receipt, list []int) []string {

@@ -31,7 +31,7 @@ type prover struct {
 
 	kit      *kit.Kit
 	vouched  map[packageKey]voucher
-	children []child              // of the image index, in its order
+	children []child // of the image index, in its order
 	derived  *assemble.Derivation
 }
 
