@@ -48,7 +48,7 @@ func (k *Kit) Artifact() (*Artifact, error) {
 	a := &Artifact{}
 	m := manifest{SchemaVersion: 2, MediaType: types.OCIManifestSchema1, ArtifactType: ArtifactType,
 		Subject: &v1.Descriptor{MediaType: k.Subject.MediaType, Digest: k.Subject.Digest, Size: k.Subject.Size}}
-	m.Config = a.add(typeEmptyJSON, emptyJSON)
+	m.Config = a.add(TypeEmpty, emptyJSON)
 	parts, err := k.parts()
 	if err != nil {
 		return nil, fmt.Errorf("kit: %w", err)

@@ -32,15 +32,18 @@ import (
 
 // Media types of the artifact and its parts.
 const (
-	ArtifactType  = "application/vnd.cairn.kit.v1+json"
-	TypeSettings  = "application/vnd.cairn.kit.settings.v1+json"
-	TypeLock      = "application/vnd.cairn.kit.lock.v1+json"
-	TypeFiles     = "application/vnd.cairn.kit.files.v1.tar"
-	TypeKeys      = "application/vnd.cairn.kit.keys.v1.tar"
-	TypeHeads     = "application/vnd.cairn.kit.heads.v1.tar"
-	TypeReceipts  = "application/vnd.cairn.kit.receipts.v1.tar+gzip"
-	TypeIndex     = "application/vnd.cairn.kit.index.v1.tar+gzip"
-	typeEmptyJSON = "application/vnd.oci.empty.v1+json"
+	ArtifactType = "application/vnd.cairn.kit.v1+json"
+	TypeSettings = "application/vnd.cairn.kit.settings.v1+json"
+	TypeLock     = "application/vnd.cairn.kit.lock.v1+json"
+	TypeFiles    = "application/vnd.cairn.kit.files.v1.tar"
+	TypeKeys     = "application/vnd.cairn.kit.keys.v1.tar"
+	TypeHeads    = "application/vnd.cairn.kit.heads.v1.tar"
+	TypeReceipts = "application/vnd.cairn.kit.receipts.v1.tar+gzip"
+	TypeIndex    = "application/vnd.cairn.kit.index.v1.tar+gzip"
+
+	// TypeEmpty is the media type of the manifest's configuration, which says
+	// nothing (OCI image specification 1.1).
+	TypeEmpty = "application/vnd.oci.empty.v1+json"
 )
 
 // The annotations on a part of type [TypeIndex].

@@ -32,6 +32,7 @@ const (
 	maxReceipts = 256 << 20 // as stored
 	maxInflated = 1 << 30   // of the receipts
 	maxIndex    = 300 << 20
+	maxTotal    = 1 << 30
 	maxParts    = 64
 	maxMembers  = 100_000 // of one archive
 )
@@ -96,6 +97,14 @@ var limits = map[types.MediaType]int64{
 	TypeHeads: maxHeads, TypeReceipts: maxReceipts, TypeIndex: maxIndex,
 }
 
+// IsKit tells whether a manifest says that it is one of a kit.
+func IsKit(raw []byte) bool {
+	var m struct {
+		ArtifactType string `json:"artifactType"`
+	}
+	return json.Unmarshal(raw, &m) == nil && m.ArtifactType == ArtifactType
+}
+
 func parseManifest(raw []byte) (*manifest, error) {
 	var m manifest
 	if len(raw) > maxManifest {
@@ -113,7 +122,9 @@ func parseManifest(raw []byte) (*manifest, error) {
 		return nil, invalid("%d parts, expected at most %d", len(m.Layers), maxParts)
 	}
 	seen := map[types.MediaType]bool{}
+	var total int64
 	for _, d := range m.Layers {
+		total += max(d.Size, 0)
 		switch {
 		case limits[d.MediaType] == 0:
 			return nil, invalid("part of media type %.100q, which this version does not know", d.MediaType)
@@ -121,6 +132,8 @@ func parseManifest(raw []byte) (*manifest, error) {
 			return nil, invalid("two parts of media type %q", d.MediaType)
 		case d.Size > limits[d.MediaType] || d.Size < 0:
 			return nil, invalid("part %q of %d bytes, expected at most %d", d.MediaType, d.Size, limits[d.MediaType])
+		case total > maxTotal:
+			return nil, invalid("parts of more than %d bytes together", int64(maxTotal))
 		}
 		seen[d.MediaType] = true
 	}

@@ -93,6 +93,9 @@ type Report struct {
 	// digest of the lock.
 	Config apk.SHA256 `json:"config,omitzero"`
 	Lock   apk.SHA256 `json:"lock,omitzero"`
+	// Settings are those of the kit: the files that the configuration was made
+	// from, and what the command line changed.
+	Settings *kit.Settings `json:"settings,omitempty"`
 	// Keys are those that something was signed with.
 	Keys   []Key         `json:"keys"`
 	Images []ImageReport `json:"images"`
@@ -193,7 +196,10 @@ func kitsOf(ctx context.Context, img Image, subject v1.Descriptor) ([]v1.Descrip
 	if err != nil {
 		return nil, err
 	}
-	kits := slices.DeleteFunc(slices.Clone(referrers), func(d v1.Descriptor) bool { return d.ArtifactType != kit.ArtifactType })
+	kits, err := ofKits(ctx, img, referrers)
+	if err != nil {
+		return nil, err
+	}
 	slices.SortFunc(kits, func(a, b v1.Descriptor) int { return cmp.Compare(a.Digest.Hex, b.Digest.Hex) })
 	kits = slices.CompactFunc(kits, func(a, b v1.Descriptor) bool { return a.Digest == b.Digest })
 	switch {
@@ -205,6 +211,28 @@ func kitsOf(ctx context.Context, img Image, subject v1.Descriptor) ([]v1.Descrip
 		return nil, fmt.Errorf("%s: %w that could be chosen: found %d, expected at most %d", subject.Digest, ErrNoKit, len(kits), maxKits)
 	}
 	return kits, nil
+}
+
+// ofKits picks the kits from a list of referrers. Some registries list artifacts
+// under the media type of their configuration, so that for a kit, as for many
+// others, the empty one is all that the list says: then the manifest is asked.
+func ofKits(ctx context.Context, img Image, referrers []v1.Descriptor) ([]v1.Descriptor, error) {
+	var out []v1.Descriptor
+	for _, d := range referrers {
+		switch d.ArtifactType {
+		case kit.ArtifactType:
+			out = append(out, d)
+		case "", kit.TypeEmpty:
+			raw, _, err := img.Manifest(ctx, d.Digest)
+			if err != nil {
+				return nil, err
+			}
+			if kit.IsKit(raw) {
+				out = append(out, d)
+			}
+		}
+	}
+	return out, nil
 }
 
 // finding is an error about what the image and its kit hold, as opposed to one

@@ -57,7 +57,7 @@ func (p *prover) prove(ctx context.Context, subject v1.Descriptor) error {
 	if p.kit, err = kit.Read(ctx, p.img, p.report.Kit, subject.Digest); err != nil {
 		return err
 	}
-	p.report.Config = p.kit.ConfigDigest()
+	p.report.Config, p.report.Settings = p.kit.ConfigDigest(), &p.kit.Settings
 	if p.kit.Lock.Cairn != nil {
 		p.report.Lock = p.kit.Lock.Cairn.Digest
 	}
@@ -238,7 +238,14 @@ func (p *prover) restsOn() {
 			say("key %s (%s), which came with the kit: not pinned", k.Name, k.Fingerprint)
 		}
 	}
-	say("configuration %s being the one that is wanted: settings, inline files and paths come from it", r.Config)
+	more := ""
+	if n := len(p.kit.Files) - 1; n > 0 {
+		more = fmt.Sprintf(", with %d more files", n)
+	}
+	if n := len(p.kit.Settings.Overrides); n > 0 {
+		more += ", changed on the command line"
+	}
+	say("configuration %s%s being the one that is wanted: settings, inline files and paths come from it", r.Config, more)
 	switch {
 	case p.options.Full && p.onlyVerbatim():
 		say("lock %s being the one that is wanted: it says which packages are in; what is in them was read from their data sections", r.Lock)
