@@ -28,11 +28,12 @@ func CheckLayout(dir string) error {
 }
 
 // AddToLayout stores blobs in an existing layout and replaces the list of
-// manifests in its index.json by what edit makes of it. Blobs that are there
+// manifests in its index.json by what edit makes of it, which sees the list as
+// no other writer of cairn can change it any more. Blobs that are there
 // already are left alone, or repaired; none is removed. Readers see the old
 // index.json or the new one, and other writers of cairn wait. When anything
 // goes wrong the layout is as before.
-func AddToLayout(ctx context.Context, dir string, blobs [][]byte, edit func([]v1.Descriptor) []v1.Descriptor) error {
+func AddToLayout(ctx context.Context, dir string, blobs [][]byte, edit func([]v1.Descriptor) ([]v1.Descriptor, error)) error {
 	if err := CheckLayout(dir); err != nil {
 		return err
 	}
@@ -50,7 +51,7 @@ func AddToLayout(ctx context.Context, dir string, blobs [][]byte, edit func([]v1
 	return nil
 }
 
-func (w *layoutWriter) add(ctx context.Context, blobs [][]byte, edit func([]v1.Descriptor) []v1.Descriptor) error {
+func (w *layoutWriter) add(ctx context.Context, blobs [][]byte, edit func([]v1.Descriptor) ([]v1.Descriptor, error)) error {
 	old, err := readLimited(filepath.Join(w.dir, "index.json"), maxManifest)
 	if err != nil {
 		return err
@@ -59,7 +60,9 @@ func (w *layoutWriter) add(ctx context.Context, blobs [][]byte, edit func([]v1.D
 	if err != nil {
 		return fmt.Errorf("index.json: %w", err)
 	}
-	m.Manifests = edit(m.Manifests)
+	if m.Manifests, err = edit(m.Manifests); err != nil {
+		return err
+	}
 	index, _, err := encode(m)
 	if err != nil {
 		return err

@@ -19,7 +19,7 @@ func TestAddToLayout(t *testing.T) {
 	before := listing(t, dir)
 	content := []byte(`{"schemaVersion":2}`)
 	entry := v1.Descriptor{MediaType: "text/plain", Digest: hashOf(content), Size: int64(len(content))}
-	add := func(d []v1.Descriptor) []v1.Descriptor { return append(d, entry) }
+	add := func(d []v1.Descriptor) ([]v1.Descriptor, error) { return append(d, entry), nil }
 	if err := AddToLayout(t.Context(), dir, [][]byte{content}, add); err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func TestAddToLayout(t *testing.T) {
 }
 
 func TestAddToLayoutFailures(t *testing.T) {
-	keep := func(d []v1.Descriptor) []v1.Descriptor { return d }
+	keep := func(d []v1.Descriptor) ([]v1.Descriptor, error) { return d, nil }
 	dir := t.TempDir()
 	if err := AddToLayout(t.Context(), filepath.Join(dir, "absent"), nil, keep); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("absent: %v", err)
@@ -77,8 +77,12 @@ func TestAddToLayoutFailures(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "index.json"), []byte(`{"schemaVersion":2,"manifests":[]}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	huge := func([]v1.Descriptor) []v1.Descriptor {
-		return slices.Repeat([]v1.Descriptor{{MediaType: "text/plain", Digest: hashOf(nil), Annotations: map[string]string{"a": strings.Repeat("x", 1<<20)}}}, 9)
+	refuse := func([]v1.Descriptor) ([]v1.Descriptor, error) { return nil, errors.New("no") }
+	if err := AddToLayout(t.Context(), dir, [][]byte{[]byte("x")}, refuse); err == nil || err.Error() != "no" {
+		t.Errorf("refused: %v", err)
+	}
+	huge := func([]v1.Descriptor) ([]v1.Descriptor, error) {
+		return slices.Repeat([]v1.Descriptor{{MediaType: "text/plain", Digest: hashOf(nil), Annotations: map[string]string{"a": strings.Repeat("x", 1<<20)}}}, 9), nil
 	}
 	err := AddToLayout(t.Context(), dir, [][]byte{[]byte("x")}, huge)
 	if err == nil || !strings.HasSuffix(err.Error(), "expected at most 8388608") || exists(filepath.Join(dir, "blobs")) {

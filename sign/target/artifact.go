@@ -27,6 +27,10 @@ type Artifact struct {
 	Blobs [][]byte
 	// Tag names the manifest; empty for none.
 	Tag string
+	// Previous, where it is not nil, is what the tag must name until now: the
+	// zero hash for nothing. Otherwise ErrChanged is returned: somebody else
+	// wrote meanwhile.
+	Previous *v1.Hash
 }
 
 // Layer is one content of an artifact made by Refer.
@@ -109,6 +113,14 @@ func (a Artifact) check() (*checked, error) {
 		c.desc.ArtifactType, c.desc.Annotations = h.artifactType(), h.Annotations
 	}
 	return c, nil
+}
+
+// checkPrevious compares what the tag names with what it was thought to name.
+func (a Artifact) checkPrevious(found v1.Hash) error {
+	if a.Previous == nil || found == *a.Previous || found == hashOf(a.Manifest) {
+		return nil
+	}
+	return fmt.Errorf("tag %s: is %s now: %w", a.Tag, found, ErrChanged)
 }
 
 func (a Artifact) checkBlobs(h *header) error {

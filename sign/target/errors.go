@@ -24,6 +24,8 @@ var (
 	ErrLimit = errors.New("over the limit")
 	// ErrMalformed: not the document it should be.
 	ErrMalformed = errors.New("malformed")
+	// ErrChanged: a tag was written by somebody else.
+	ErrChanged = errors.New("changed meanwhile")
 	// ErrAmbiguous: a layout with several images, and none named.
 	ErrAmbiguous = errors.New("several images")
 )

@@ -241,19 +241,49 @@ func (l *layoutBackend) referring(ctx context.Context, d v1.Descriptor, digest v
 	return []v1.Descriptor{r}, nil
 }
 
-// push adds the artifact to the layout, whose index.json is replaced as a
-// whole.
-func (l *layoutBackend) push(ctx context.Context, c *checked) error {
-	blobs := append(slices.Clone(c.Blobs), c.Manifest)
-	return image.AddToLayout(ctx, l.ref.layout, blobs, func(listed []v1.Descriptor) []v1.Descriptor {
-		if c.Tag == "" && slices.ContainsFunc(listed, func(d v1.Descriptor) bool { return d.Digest == c.desc.Digest }) {
-			return listed
+// push adds the artifacts to the layout, whose index.json is replaced once and
+// as a whole: all of them appear, or none.
+func (l *layoutBackend) push(ctx context.Context, list []*checked) (int, error) {
+	var blobs [][]byte
+	for _, c := range list {
+		blobs = append(append(blobs, c.Blobs...), c.Manifest)
+	}
+	err := image.AddToLayout(ctx, l.ref.layout, blobs, func(listed []v1.Descriptor) ([]v1.Descriptor, error) {
+		for _, c := range list {
+			var err error
+			if listed, err = c.enter(listed); err != nil {
+				return nil, err
+			}
 		}
-		entry := c.desc
-		if c.Tag != "" {
-			listed = slices.DeleteFunc(listed, func(d v1.Descriptor) bool { return d.Annotations[refName] == c.Tag })
-			entry.Annotations = map[string]string{refName: c.Tag}
-		}
-		return append(listed, entry)
+		return listed, nil
 	})
+	if err != nil {
+		return 0, err
+	}
+	return len(list), nil
+}
+
+// enter adds the artifact to the list of an index.json, once.
+func (c *checked) enter(listed []v1.Descriptor) ([]v1.Descriptor, error) {
+	if c.Tag == "" {
+		if slices.ContainsFunc(listed, func(d v1.Descriptor) bool { return d.Digest == c.desc.Digest }) {
+			return listed, nil
+		}
+		return append(listed, c.desc), nil
+	}
+	var before v1.Hash
+	kept := listed[:0:0]
+	for _, d := range listed {
+		if d.Annotations[refName] == c.Tag {
+			before = d.Digest
+			continue
+		}
+		kept = append(kept, d)
+	}
+	if err := c.checkPrevious(before); err != nil {
+		return nil, err
+	}
+	entry := c.desc
+	entry.Annotations = map[string]string{refName: c.Tag}
+	return append(kept, entry), nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sync/errgroup"
 )
 
 // listAttempts is how often a referrer is listed again whose listing was lost
@@ -54,15 +55,48 @@ func (r *registryBackend) writing(ctx context.Context) (*http.Client, *remote.Pu
 	return client, pusher, nil
 }
 
-func (r *registryBackend) push(ctx context.Context, c *checked) error {
+func (r *registryBackend) push(ctx context.Context, list []*checked) (int, error) {
+	if err := r.upload(ctx, list); err != nil {
+		return 0, err
+	}
+	for i, c := range list {
+		if err := r.pushManifest(ctx, c); err != nil {
+			return i, fmt.Errorf("manifest %s: %w", c.desc.Digest, err)
+		}
+	}
+	return len(list), nil
+}
+
+// upload stores the blobs of all artifacts, some at a time, each once.
+func (r *registryBackend) upload(ctx context.Context, list []*checked) error {
 	_, pusher, err := r.writing(ctx)
 	if err != nil {
 		return requestError(ctx, err)
 	}
-	for _, b := range c.Blobs {
-		if err := pusher.Upload(ctx, r.repo, static.NewLayer(b, "application/octet-stream")); err != nil {
-			return fmt.Errorf("blob %s: %w", hashOf(b), requestError(ctx, err))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(4)
+	seen := map[v1.Hash]bool{}
+	for _, c := range list {
+		for _, b := range c.Blobs {
+			digest := hashOf(b)
+			if seen[digest] {
+				continue
+			}
+			seen[digest] = true
+			g.Go(func() error {
+				if err := pusher.Upload(gctx, r.repo, static.NewLayer(b, "application/octet-stream")); err != nil {
+					return fmt.Errorf("blob %s: %w", digest, requestError(ctx, err))
+				}
+				return nil
+			})
 		}
+	}
+	return g.Wait()
+}
+
+func (r *registryBackend) pushManifest(ctx context.Context, c *checked) error {
+	if err := r.checkPrevious(ctx, c); err != nil {
+		return err
 	}
 	identifier := c.desc.Digest.String()
 	if c.Tag != "" {
@@ -70,15 +104,28 @@ func (r *registryBackend) push(ctx context.Context, c *checked) error {
 	}
 	h, err := r.put(ctx, identifier, c.MediaType, c.Manifest)
 	if err != nil {
-		return fmt.Errorf("manifest %s: %w", c.desc.Digest, err)
+		return err
 	}
 	if c.subject == nil || h.Get("OCI-Subject") != "" {
 		return nil
 	}
 	if err := r.list(ctx, c); err != nil {
-		return fmt.Errorf("manifest %s: stored, but not listed among the referrers of %s: %w", c.desc.Digest, c.subject.Digest, err)
+		return fmt.Errorf("stored, but not listed among the referrers of %s: %w", c.subject.Digest, err)
 	}
 	return nil
+}
+
+// checkPrevious looks at a tag as late as it can be done: registries have no
+// conditional writes.
+func (r *registryBackend) checkPrevious(ctx context.Context, c *checked) error {
+	if c.Tag == "" || c.Previous == nil {
+		return nil
+	}
+	_, d, err := r.byTag(ctx, c.Tag)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return c.checkPrevious(d.Digest)
 }
 
 // put stores a manifest.

@@ -319,7 +319,9 @@ func TestPushFailures(t *testing.T) {
 		s.on(c.on, status(http.StatusPaymentRequired, `{"errors":[{"code":"DENIED","message":"no"}]}`))
 		_, err := o.Push(t.Context(), a)
 		want := s.host + "/team/app: " + strings.ReplaceAll(c.want, "HOST", s.host)
-		if err == nil || err.Error() != want || !errors.Is(err, ErrUnreachable) {
+		// Which of the two blobs fails first is not said.
+		found := strings.ReplaceAll(fmt.Sprint(err), hashOf([]byte("abc")).String(), hashOf([]byte("{}")).String())
+		if found != want || !errors.Is(err, ErrUnreachable) {
 			t.Errorf("%s: found %v\nwant %s", c.name, err, want)
 		}
 	}

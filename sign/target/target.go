@@ -82,8 +82,9 @@ type backend interface {
 	referrers(ctx context.Context, digest v1.Hash) ([]v1.Descriptor, error)
 	// tagged finds the manifest with a tag.
 	tagged(ctx context.Context, tag string) (v1.Descriptor, error)
-	// push stores a checked artifact.
-	push(ctx context.Context, a *checked) error
+	// push stores checked artifacts in their order and returns how many of
+	// them are stored and listed.
+	push(ctx context.Context, list []*checked) (int, error)
 }
 
 // Target is an opened image with its surroundings. Its methods may be called
@@ -258,12 +259,30 @@ func (t *Target) Tagged(ctx context.Context, tag string) (v1.Descriptor, error) 
 // a listing that another process overwrote meanwhile is made again, but one
 // that is overwritten after that is lost, as with every other client.
 func (t *Target) Push(ctx context.Context, a Artifact) (v1.Descriptor, error) {
-	c, err := a.check()
-	if err == nil {
-		err = t.backend.push(ctx, c)
+	if _, err := t.PushAll(ctx, []Artifact{a}); err != nil {
+		return v1.Descriptor{}, err
 	}
+	c, err := a.check()
 	if err != nil {
-		return v1.Descriptor{}, fmt.Errorf("%s: push: %w", t.ref.name(), err)
+		return v1.Descriptor{}, err
 	}
 	return c.desc, nil
+}
+
+// PushAll stores several artifacts: the blobs of all of them, then the
+// manifests in their order. When it fails, the first n are stored and listed;
+// in a layout that is none, as all of them appear at once.
+func (t *Target) PushAll(ctx context.Context, list []Artifact) (n int, err error) {
+	var all []*checked
+	for _, a := range list {
+		c, err := a.check()
+		if err != nil {
+			return 0, fmt.Errorf("%s: push: %w", t.ref.name(), err)
+		}
+		all = append(all, c)
+	}
+	if n, err = t.backend.push(ctx, all); err != nil {
+		return n, fmt.Errorf("%s: push: %w", t.ref.name(), err)
+	}
+	return n, nil
 }

@@ -318,3 +318,59 @@ func TestLayoutFailuresChangeNothing(t *testing.T) {
 		t.Error("the manifest stayed")
 	}
 }
+
+// A tag that somebody else wrote meanwhile is not overwritten.
+func TestPrevious(t *testing.T) {
+	places(t, func(t *testing.T, x fixture) {
+		o := mustOpen(t, x.ref)
+		artifact := func(content string, previous v1.Hash) Artifact {
+			m := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"x","digest":%q,"size":%d},"layers":[]}`,
+				types.OCIManifestSchema1, hashOf([]byte(content)), len(content))
+			return Artifact{Manifest: []byte(m), MediaType: types.OCIManifestSchema1, Blobs: [][]byte{[]byte(content)}, Tag: "t", Previous: &previous}
+		}
+		first := artifact("one", v1.Hash{})
+		for range 2 { // the second time it is there already
+			if _, err := o.Push(t.Context(), first); err != nil {
+				t.Fatal(err)
+			}
+		}
+		second := artifact("two", v1.Hash{})
+		n, err := o.PushAll(t.Context(), []Artifact{second})
+		if n != 0 || !errors.Is(err, ErrChanged) {
+			t.Errorf("overwritten: %d, %v", n, err)
+		}
+		if _, err := o.Push(t.Context(), artifact("two", hashOf(first.Manifest))); err != nil {
+			t.Error(err)
+		}
+		if d, err := o.Tagged(t.Context(), "t"); err != nil || d.Digest != hashOf(second.Manifest) {
+			t.Errorf("%v, %v", d, err)
+		}
+	})
+}
+
+// What fails half-way says how far it came; a layout shows all or nothing.
+func TestPushAllFailsHalfWay(t *testing.T) {
+	places(t, func(t *testing.T, x fixture) {
+		o := mustOpen(t, x.ref)
+		subject := mustResolve(t, o)
+		var list []Artifact
+		for _, content := range []string{"a", "b"} {
+			a, err := Refer(subject, "t", nil, Layer{Content: []byte(content)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, a)
+		}
+		stale := v1.Hash{Algorithm: "sha256", Hex: hexA}
+		m := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"layers":[]}`, types.OCIManifestSchema1)
+		list = append(list, Artifact{Manifest: []byte(m), MediaType: types.OCIManifestSchema1, Tag: "t", Previous: &stale})
+		n, err := o.PushAll(t.Context(), list)
+		if !errors.Is(err, ErrChanged) {
+			t.Fatal(err)
+		}
+		listed, err := mustOpen(t, x.ref).Referrers(t.Context(), x.hash)
+		if err != nil || len(listed) != n || n != 0 && o.Ref().IsLayout() || n != 2 && !o.Ref().IsLayout() {
+			t.Errorf("said %d, listed %d, %v", n, len(listed), err)
+		}
+	})
+}
