@@ -35,6 +35,7 @@ import (
 	"github.com/cairn-dev/cairn/assemble/layer"
 	"github.com/cairn-dev/cairn/packages"
 	"github.com/cairn-dev/cairn/packages/lock"
+	"github.com/cairn-dev/cairn/packages/store"
 )
 
 // Options says what to build and where to put it.
@@ -91,6 +92,8 @@ type Result struct {
 	Index *image.Index `json:"-"`
 	// Lock is the lock the image was built from.
 	Lock *lock.Lock `json:"-"`
+	// Packages are those of all architectures, in the order of the lock's.
+	Packages []Package `json:"-"`
 	// Kit is the rebuild kit, when it was asked for.
 	Kit *kit.Kit `json:"-"`
 	// KitDigest is that of the kit's manifest.
@@ -103,6 +106,14 @@ type Result struct {
 	Warnings []string  `json:"warnings,omitempty"`
 	Created  time.Time `json:"created"`
 	Stages   []Stage   `json:"stages"`
+}
+
+// Package is a package that an image was made from.
+type Package struct {
+	Arch    string // apk's spelling
+	Receipt *store.Receipt
+	// PURL is its package URL, as the SBOMs have it.
+	PURL string
 }
 
 // ImageResult is the image of one architecture.

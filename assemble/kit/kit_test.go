@@ -241,7 +241,9 @@ func TestReadRefuses(t *testing.T) {
 		}, "0 receipts and 4 control sections for 4 packages"},
 		{"index altered", func(s *shelf) { s.part(t, kit.TypeIndex, func(b []byte) []byte { b[len(b)-1] ^= 1; return b }) }, "is not in the lock"},
 		{"index of another repository", func(s *shelf) {
-			s.edit(t, func(m *editable) { m.Layers[at(m, kit.TypeIndex)].Annotations[kit.AnnotationIndexURL] = "https://evil.example/" })
+			s.edit(t, func(m *editable) {
+				m.Layers[at(m, kit.TypeIndex)].Annotations[kit.AnnotationIndexURL] = "https://evil.example/"
+			})
 		}, `index "https://evil.example/" ("aarch64"): sha256:`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
