@@ -16,9 +16,8 @@ import (
 	"github.com/cairn-dev/cairn/packages/store"
 )
 
-// errNoCompat refuses apko's layer on a base: apko does not know the base's
-// files there, so that its layer hides the base's linker cache and world file,
-// and gives files of its own to directories that the base has as links.
+// errNoCompat refuses apko's layer on a base: apko does not look at the base's
+// files, so that its layer hides some of them, the installed database too.
 var errNoCompat = errors.New("apko's layers cannot be reproduced on a base image: expected no --compat")
 
 // bases are the base images of a configuration by architecture (apk's spelling);

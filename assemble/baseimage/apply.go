@@ -107,6 +107,9 @@ func (f *flattener) put(parent *node, base, name string, h *tar.Header, r io.Rea
 	if !ok {
 		return fmt.Errorf("type %q: not known", h.Typeflag)
 	}
+	if sparse(h) {
+		return errors.New("sparse file: a few bytes may stand for any number")
+	}
 	if len(h.Linkname) > maxPath || strings.IndexByte(h.Linkname, 0) >= 0 {
 		return fmt.Errorf("link to %.100q: expected a path of at most %d bytes", h.Linkname, maxPath)
 	}
@@ -140,6 +143,17 @@ func (f *flattener) put(parent *node, base, name string, h *tar.Header, r io.Rea
 	}
 	parent.add(base, ino, f.at)
 	return nil
+}
+
+// sparse tells whether a member's holes are left out of the archive, in one of
+// GNU tar's three PAX forms. (The older form has a type of its own.)
+func sparse(h *tar.Header) bool {
+	for k := range h.PAXRecords {
+		if strings.HasPrefix(k, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
 }
 
 // linked returns what a hard link names, nil when the link is there already. A

@@ -27,14 +27,14 @@ const (
 	maxContent  = 256 << 20           // bytes of a file that is read later
 )
 
-// The media types of layers that are read. What they are compressed with is told
-// from their bytes.
-func readable(t types.MediaType) bool {
-	switch t {
-	case types.OCILayer, types.OCIUncompressedLayer, types.OCILayerZStd, types.DockerLayer, types.DockerUncompressedLayer:
-		return true
-	}
-	return false
+// readable are the media types of layers that are read, and what an image on top
+// calls them. What they are compressed with is told from their bytes.
+var readable = map[types.MediaType]types.MediaType{
+	types.OCILayer:                types.OCILayer,
+	types.OCIUncompressedLayer:    types.OCIUncompressedLayer,
+	types.OCILayerZStd:            types.OCILayerZStd,
+	types.DockerLayer:             types.OCILayer,
+	types.DockerUncompressedLayer: types.OCIUncompressedLayer,
 }
 
 // flatten unpacks the layers on paper.
@@ -99,7 +99,7 @@ func (f *flattener) layer(ctx context.Context, at int, l v1.Layer) (_ layer.Laye
 	if err != nil {
 		return d, err
 	}
-	if !readable(mt) {
+	if d.MediaType = readable[mt]; d.MediaType == "" {
 		return d, fmt.Errorf("media type %q: expected a tar, plain or compressed with gzip or zstd", mt)
 	}
 	if d.Size, err = l.Size(); err != nil {

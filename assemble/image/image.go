@@ -78,6 +78,7 @@ func New(in Input) (*Image, error) {
 	if err := m.base(); err != nil {
 		return nil, fmt.Errorf("image %s: base: %w", in.Arch, err)
 	}
+	m.config.RootFS.Type = "layers"
 	m.addLayers()
 	m.configure()
 	img, err := m.finish()
@@ -115,7 +116,6 @@ type maker struct {
 }
 
 func (m *maker) base() error {
-	m.config.RootFS.Type = "layers"
 	if m.Base == nil {
 		return nil
 	}

@@ -178,7 +178,7 @@ func (p *Plan) resolve(c conflict) bool {
 	other := func() bool { return c.otherPkg >= 0 && p.giveWay(c.otherPkg, c.otherIdx, why) }
 	switch c.problem {
 	case throughOther:
-		if p.t.isDir(c.otherPath) {
+		if p.t.isDir(c.otherPath) && !p.t.tree.OfBase(c.otherPkg) {
 			return other()
 		}
 	case duplicate:

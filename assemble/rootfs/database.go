@@ -35,7 +35,7 @@ func (b *builder) database() error {
 	}{
 		{"installed", 0o644, installed},
 		{"lock", 0o600, nil},
-		{"scripts.tar", 0o644, scripts},
+		{b.scriptsFile(), 0o644, scripts},
 		{"triggers", 0o644, b.triggers()},
 	} {
 		if f.content == nil && b.baseHasFile(dir+"/db/"+f.name) {
@@ -197,12 +197,23 @@ func (b *builder) scripts() ([]byte, error) {
 		}
 		out.Write(had)
 	}
-	w := tar.NewWriter(&out)
+	if err := b.addScripts(&out); err != nil {
+		return nil, err
+	}
+	if b.scriptsFile() == compressedScripts {
+		return compressed(out.Bytes())
+	}
+	return out.Bytes(), nil
+}
+
+// addScripts writes the scripts of the packages and the end of the archive.
+func (b *builder) addScripts(out *bytes.Buffer) error {
+	w := tar.NewWriter(out)
 	for i := range b.in.Packages {
 		r := b.in.Packages[i].Receipt
 		if b.compat() && len(r.Control) > 0 {
 			if err := b.apkoScripts(w, &r.Package, r.Control); err != nil {
-				return nil, fmt.Errorf("control section of %s: %w", r.Package.ID(), err)
+				return fmt.Errorf("control section of %s: %w", r.Package.ID(), err)
 			}
 			continue
 		}
@@ -222,17 +233,14 @@ func (b *builder) scripts() ([]byte, error) {
 				Format:   tar.FormatGNU,
 			}
 			if err := w.WriteHeader(h); err != nil {
-				return nil, fmt.Errorf("script %s of %s: %w", name, r.Package.ID(), err)
+				return fmt.Errorf("script %s of %s: %w", name, r.Package.ID(), err)
 			}
 			if _, err := w.Write(body); err != nil {
-				return nil, fmt.Errorf("script %s of %s: %w", name, r.Package.ID(), err)
+				return fmt.Errorf("script %s of %s: %w", name, r.Package.ID(), err)
 			}
 		}
 	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return out.Bytes(), nil
+	return w.Close()
 }
 
 // scriptTime is the package's build time, apko's is the image's.

@@ -42,7 +42,7 @@ func repositoryOf(ref string) string {
 
 // layerImage is the image in whose repository a layer is looked for.
 func (b *builder) layerImage(l *layer.Layer) *Image {
-	if l.Kind != layer.Base {
+	if l.Kind != layer.Base || b.tree.Base == nil {
 		return &b.input.Image
 	}
 	return &Image{Name: cmp.Or(repositoryOf(b.tree.Base.Name), "base")}

@@ -199,7 +199,7 @@ func (b *builder) layerComponent(i int) Component {
 		Version:     l.Digest.String(),
 		Supplier:    b.author(),
 		Purpose:     "ARCHIVE",
-		PURL:        layerPURL(b.layerImage(l), l.Digest),
+		PURL:        layerPURL(b.layerImage(l), l),
 		Checksums:   []Checksum{{"SHA256", l.Digest.Hex}},
 		Description: fmt.Sprintf("layer %d of the image, %s", i+1, l.Kind),
 	}

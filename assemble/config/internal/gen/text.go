@@ -46,7 +46,7 @@ var apkoTexts = map[string]string{
 	"contents.runtime_keyring[].name":    "The file name below /etc/apk/keys: letters, digits, `_`, `-` and `.`, not starting with `.`. No two entries have the same.",
 	"contents.runtime_keyring[].content": "The RSA public key in PEM form.",
 	"contents.baseimage.image":           "The directory of the base image, an OCI layout. Looked up from the working directory, then in the include paths.",
-	"contents.baseimage.apkindex":        "The directory with ARCH/APKINDEX, the index of the packages in the base image.",
+	"contents.baseimage.apkindex":        "The directory with ARCH/APKINDEX, which lists the packages in the base image: a copy of its lib/apk/db/installed. It must name the same packages as that, where the image has one. Looked up as the image is.",
 
 	"entrypoint.type":           "`service-bundle` runs the services under s6 and adds that package.",
 	"entrypoint.command":        "The command line, split into words as a shell would. A service bundle has its own.",
