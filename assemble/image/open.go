@@ -146,7 +146,7 @@ func (o *Opened) addRoot(d v1.Descriptor) error {
 	var root Root
 	var err error
 	switch {
-	case d.ArtifactType != "" && d.ArtifactType != string(types.OCIConfigJSON):
+	case d.ArtifactType != "" && !types.MediaType(d.ArtifactType).IsConfig():
 		return nil // refers to an image, is none
 	case d.MediaType.IsIndex():
 		root, err = newOpenedIndex(o.store, d)
