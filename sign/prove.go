@@ -1,14 +1,3 @@
-// Package sign is the façade of everything that is said about finished images:
-// what they are made of, and by whom they were signed.
-//
-// It builds nothing. The rooms below it are visible to the rest of cairn but
-// promise no compatibility; this package does.
-//
-//	report, err := sign.Prove(ctx, "registry.example/team/app:1", sign.ProveOptions{})
-//	if err != nil {
-//		return err
-//	}
-//	fmt.Println(report.Verdict)
 package sign
 
 import (

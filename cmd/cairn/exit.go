@@ -16,7 +16,12 @@ import (
 	"github.com/cairn-dev/cairn/packages/repository"
 	"github.com/cairn-dev/cairn/packages/solve"
 	"github.com/cairn-dev/cairn/packages/store"
+	"github.com/cairn-dev/cairn/sign"
+	"github.com/cairn-dev/cairn/sign/attest"
+	"github.com/cairn-dev/cairn/sign/cosign"
+	"github.com/cairn-dev/cairn/sign/keys"
 	"github.com/cairn-dev/cairn/sign/proof"
+	"github.com/cairn-dev/cairn/sign/target"
 )
 
 // Exit codes are API: docs/exit-codes.md lists them.
@@ -67,8 +72,11 @@ var classes = []struct {
 	{exitUnverified, func(err error) bool {
 		return isType[*baseimage.LayerError](err) || errors.Is(err, image.ErrBlobChanged)
 	}},
+	{exitStorage, isType[*cosign.IncompleteError]},
+	{exitUsage, func(err error) bool { return anyOf(err, sign.ErrOptions, target.ErrReference, target.ErrAmbiguous) }},
 	{exitConfig, func(err error) bool {
-		return isType[*config.Errors](err) || errors.Is(err, lock.ErrInvalid)
+		return isType[*config.Errors](err) || errors.Is(err, lock.ErrInvalid) ||
+			anyOf(err, attest.ErrStatement, cosign.ErrConfig, cosign.ErrToken, keys.ErrKey, keys.ErrPassword, keys.ErrExposed, image.ErrNotALayout)
 	}},
 	{exitUnsolvable, func(err error) bool {
 		return isType[*solve.UnsatisfiableError](err) || isType[*solve.MissingError](err) ||
@@ -82,10 +90,10 @@ var classes = []struct {
 		return isType[*repository.UnknownKeyError](err) || isType[*repository.SignatureError](err) ||
 			isType[*repository.FormatError](err) || isType[*repository.RollbackError](err) ||
 			anyOf(err, apk.ErrNotPackage, apk.ErrVersion3, apk.ErrTooLarge, apk.ErrIndex, apk.ErrPkgInfo, apk.ErrSignature,
-				repository.ErrUnsigned, repository.ErrLimit, store.ErrHostile, store.ErrMismatch, store.ErrMalformed, store.ErrCorrupt)
+				repository.ErrUnsigned, repository.ErrLimit, cosign.ErrSelfCheck, target.ErrMismatch, target.ErrLimit, target.ErrMalformed, store.ErrHostile, store.ErrMismatch, store.ErrMalformed, store.ErrCorrupt)
 	}},
 	{exitUnreachable, func(err error) bool {
-		return isType[*repository.HTTPError](err) || isType[*net.OpError](err) || isType[*net.DNSError](err) ||
+		return anyOf(err, target.ErrUnreachable, target.ErrNotFound, cosign.ErrService) || isType[*repository.HTTPError](err) || isType[*net.OpError](err) || isType[*net.DNSError](err) ||
 			anyOf(err, repository.ErrOffline, repository.ErrNotFound, image.ErrNoEngine, store.ErrNotFound, context.DeadlineExceeded)
 	}},
 	{exitStorage, func(err error) bool { return errors.Is(err, fs.ErrPermission) }},

@@ -56,6 +56,7 @@ storage failure, 9 missing, 10 no key given, 130 interrupted, 143 terminated.`,
 	f.StringVar(&a.progress, "progress", "auto", "progress on standard error: auto, plain or none")
 	root.AddCommand(newBuild(a), newLock(a), newWhy(a), newShow(a), newCache(a), newVersion(a))
 	root.AddCommand(newProve(a))
+	root.AddCommand(newKey(a), newSign(a), newAttest(a))
 	return root
 }
 
