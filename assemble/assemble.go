@@ -31,9 +31,11 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/cairn-dev/cairn/assemble/image"
+	"github.com/cairn-dev/cairn/assemble/kit"
 	"github.com/cairn-dev/cairn/assemble/layer"
 	"github.com/cairn-dev/cairn/packages"
 	"github.com/cairn-dev/cairn/packages/lock"
+	"github.com/cairn-dev/cairn/packages/store"
 )
 
 // Options says what to build and where to put it.
@@ -57,6 +59,9 @@ type Options struct {
 	// Compat is "apko" for apko's single-layer output, else empty.
 	Compat string
 	Unsafe Unsafe
+	// Kit makes the rebuild kit of the image and writes it beside the image into
+	// those outputs that can hold it: layouts and OCI archives.
+	Kit bool
 	// Version of the program, for the SBOMs.
 	Version string
 	// Author of the image, and creator of its SBOMs beside the tool; optional.
@@ -86,15 +91,29 @@ type Result struct {
 	// Index is the image index itself.
 	Index *image.Index `json:"-"`
 	// Lock is the lock the image was built from.
-	Lock    *lock.Lock    `json:"-"`
-	Images  []ImageResult `json:"images"`
-	Outputs []string      `json:"outputs"`
-	SBOMs   []string      `json:"sboms"`
-	Unsafe  []string      `json:"unsafe,omitempty"`
+	Lock *lock.Lock `json:"-"`
+	// Packages are those of all architectures, in the order of the lock's.
+	Packages []Package `json:"-"`
+	// Kit is the rebuild kit, when it was asked for.
+	Kit *kit.Kit `json:"-"`
+	// KitDigest is that of the kit's manifest.
+	KitDigest string        `json:"kit,omitempty"`
+	Images    []ImageResult `json:"images"`
+	Outputs   []string      `json:"outputs"`
+	SBOMs     []string      `json:"sboms"`
+	Unsafe    []string      `json:"unsafe,omitempty"`
 	// Warnings are what is allowed and rarely meant, each once.
 	Warnings []string  `json:"warnings,omitempty"`
 	Created  time.Time `json:"created"`
 	Stages   []Stage   `json:"stages"`
+}
+
+// Package is a package that an image was made from.
+type Package struct {
+	Arch    string // apk's spelling
+	Receipt *store.Receipt
+	// PURL is its package URL, as the SBOMs have it.
+	PURL string
 }
 
 // ImageResult is the image of one architecture.
@@ -103,12 +122,12 @@ type ImageResult struct {
 	Digest   v1.Hash        `json:"digest"`
 	Size     int64          `json:"size"`     // of all layers, compressed, bytes
 	Inflated int64          `json:"inflated"` // of all layers, bytes
-	Packages int            `json:"packages"`
+	Packages int            `json:"packages"` // without those of a base image
 	Files    int            `json:"files"`
 	Layers   []layer.Layer  `json:"-"`
 	Kinds    map[string]int `json:"layers"` // number of layers by kind
 	// Reused is how many bytes of the layers were taken as they stand in the
-	// store.
+	// store or the base image.
 	Reused int64 `json:"reused"`
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cairn-dev/cairn/assemble/baseimage"
 	"github.com/cairn-dev/cairn/assemble/config"
 	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/assemble/layer"
@@ -31,6 +32,9 @@ func (o *Options) Check() error {
 		}
 		problems = append(problems, err)
 	}
+	if o.Kit && len(o.Outputs) > 0 && !slices.ContainsFunc(o.Outputs, holdsKit) {
+		problems = append(problems, errors.New("kit: no output can hold it: expected DIR/ or oci-archive:FILE among them"))
+	}
 	if o.Compat != "" && o.Compat != compatApko {
 		problems = append(problems, fmt.Errorf("compat %q: expected apko", o.Compat))
 	}
@@ -48,7 +52,7 @@ func Build(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o Op
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
-	b := &builder{ws: ws, cfg: cfg, options: o, result: &Result{Outputs: []string{}, SBOMs: []string{}}}
+	b := &builder{ws: ws, source: fromWorkspace{ws}, cfg: cfg, options: o, result: &Result{Outputs: []string{}, SBOMs: []string{}}}
 	for _, stage := range []struct {
 		name string
 		run  func(context.Context) error
@@ -58,9 +62,13 @@ func Build(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o Op
 		{"plan", b.plan},
 		{"layers", b.write},
 		{"image", b.images},
+		{"kit", b.kit},
 		{"sbom", b.sboms},
 		{"output", b.outputs},
 	} {
+		if stage.name == "kit" && !o.Kit {
+			continue
+		}
 		start := time.Now()
 		if o.Progress != nil {
 			o.Progress(stage.name)
@@ -78,17 +86,21 @@ func Build(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o Op
 
 // builder carries a build from stage to stage.
 type builder struct {
-	ws      *packages.Workspace
+	ws      *packages.Workspace // nil where nothing is resolved or written
+	source  Source
 	cfg     *config.Config
 	options Options
+	bases   bases
 	lock    *lock.Lock
 	jobs    []*job
 	result  *Result
+	// artifacts are written beside the image.
+	artifacts []image.Artifact
 }
 
 // job is the build of one architecture.
 type job struct {
-	ws       *packages.Workspace
+	source   Source
 	cfg      *config.Config
 	lock     *lock.Lock
 	arch     config.Arch
@@ -98,6 +110,7 @@ type job struct {
 	asked    time.Time // the creation time that was asked for
 	compat   string
 	unsafe   packages.Unsafe
+	base     *baseimage.Base // nil for none
 
 	receipts []*store.Receipt
 	tree     *rootfs.Tree
@@ -108,23 +121,29 @@ type job struct {
 
 // resolve takes the given lock, if it fits, or makes one.
 func (b *builder) resolve(ctx context.Context) error {
+	var err error
+	if b.bases, err = openBases(ctx, b.cfg); err != nil {
+		return err
+	}
+	if b.bases != nil && b.options.Compat != "" {
+		return b.cfg.BaseImageError(baseimage.PartImage, errNoCompat)
+	}
 	if b.lock = b.options.Lock; b.lock != nil {
-		r, err := request(b.cfg)
+		r, err := request(b.cfg, b.bases)
 		if err != nil {
 			return err
 		}
 		return checkLock(b.lock, r)
 	}
-	var err error
-	b.lock, err = resolve(ctx, b.ws, b.cfg, LockOptions{Unsafe: b.options.Unsafe})
+	b.lock, err = resolve(ctx, b.ws, b.cfg, b.bases, LockOptions{Unsafe: b.options.Unsafe})
 	return err
 }
 
 func (b *builder) fetch(ctx context.Context) error {
 	b.result.Lock = b.lock
 	for _, arch := range b.cfg.Architectures() {
-		j := &job{ws: b.ws, cfg: b.cfg, lock: b.lock, arch: arch, weights: b.options.Weights, unsafe: b.options.Unsafe.packages(),
-			previous: b.lock.Segments(arch.APK), created: b.options.Created, asked: b.options.Created, compat: b.options.Compat}
+		j := &job{source: b.source, cfg: b.cfg, lock: b.lock, arch: arch, weights: b.options.Weights, unsafe: b.options.Unsafe.packages(),
+			base: b.bases[arch.APK], previous: b.lock.Segments(arch.APK), created: b.options.Created, asked: b.options.Created, compat: b.options.Compat}
 		if err := j.fetch(ctx); err != nil {
 			return err
 		}
@@ -189,7 +208,7 @@ func (j *job) healing(step func() error) error {
 			return err
 		}
 		seen[err.Error()] = true
-		j.ws.Forget()
+		j.source.Forget()
 		j.receipts = nil
 	}
 }
@@ -199,13 +218,13 @@ func (j *job) fetch(ctx context.Context) error {
 		return nil
 	}
 	var err error
-	if j.receipts, err = j.ws.Fetch(ctx, j.lock, j.arch.APK, packages.FetchOptions{
+	if j.receipts, err = j.source.Fetch(ctx, j.lock, j.arch.APK, packages.FetchOptions{
 		Repositories: slices.Concat(j.cfg.Contents.BuildRepositories, j.cfg.Contents.Repositories), Unsafe: j.unsafe,
 	}); err != nil {
 		return err
 	}
 	if j.created.IsZero() {
-		j.created = newest(j.receipts)
+		j.created = later(newest(j.receipts), j.base)
 	}
 	return nil
 }
@@ -234,6 +253,9 @@ func (j *job) plan(ctx context.Context) error {
 	}
 	strategy, budget := j.cfg.Layers()
 	o := layer.Options{Strategy: layer.Strategy(strategy), Budget: budget, Weights: j.weights, Compat: j.apkoLayers()}
+	if j.base != nil {
+		o.Base = j.base.Layers
+	}
 	if j.previous != nil {
 		o.Previous = &layer.Assignment{Segments: j.previous}
 	}
@@ -255,9 +277,9 @@ func (j *job) treeInput(ctx context.Context) (rootfs.Input, error) {
 	}
 	in := rootfs.Input{
 		Config: j.cfg, Arch: j.arch.APK, World: world, Created: created,
-		Compat: j.compat,
+		Compat: j.compat, Base: treeBase(j.base),
 		ReadFile: func(ctx context.Context, pkg, member int) ([]byte, error) {
-			return j.ws.Store().ReadFile(ctx, j.receipts[pkg], member)
+			return j.source.ReadFile(ctx, j.receipts[pkg], member)
 		},
 	}
 	for _, r := range j.cfg.RuntimeRepositories() {
@@ -286,7 +308,7 @@ func (j *job) keys(ctx context.Context) (map[string][]byte, error) {
 		}
 	}
 	if len(out) < len(j.lock.Contents.Keyring) || j.lock.Cairn == nil {
-		more, err := j.ws.Keys(ctx, j.cfg.Keyring())
+		more, err := j.source.Keys(ctx, j.cfg.Keyring())
 		if err != nil {
 			return nil, err
 		}

@@ -340,19 +340,6 @@ func TestBuildStopsWithTheContext(t *testing.T) {
 	}
 }
 
-func TestBaseImageIsRefused(t *testing.T) {
-	f := newFixture(t)
-	cfg := f.load("on-base.yaml", "contents: {packages: [app], baseimage: {image: a, apkindex: b}}\narchs: [x86_64]\n")
-	f.fail(cfg, Options{}, "on-base.yaml:1:40: contents.baseimage: not supported: cairn builds images from packages only",
-		"name the packages of the base image in contents.packages")
-	if _, err := Lock(t.Context(), f.ws, cfg, LockOptions{}); err == nil {
-		t.Error("locked")
-	}
-	if _, err := Plan(t.Context(), f.ws, cfg, Options{}); err == nil {
-		t.Error("planned")
-	}
-}
-
 func TestWarningsAreInTheResult(t *testing.T) {
 	f := newFixture(t)
 	r := f.build(f.config("accounts:\n  users: [{username: other, uid: 77}]\n"), Options{})

@@ -19,12 +19,16 @@ import (
 // resolved to, and plans the layers, so that the assignment of packages to
 // layers is part of the lock.
 func Lock(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o LockOptions) (*lock.Lock, error) {
-	l, err := resolve(ctx, ws, cfg, o)
+	all, err := openBases(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	l, err := resolve(ctx, ws, cfg, all, o)
 	if err != nil {
 		return nil, err
 	}
 	for _, arch := range cfg.Architectures() {
-		j := &job{ws: ws, cfg: cfg, lock: l, arch: arch, unsafe: o.Unsafe.packages()}
+		j := &job{source: fromWorkspace{ws}, cfg: cfg, lock: l, arch: arch, unsafe: o.Unsafe.packages(), base: all[arch.APK]}
 		if o.Previous != nil && o.Previous.Cairn != nil && o.Previous.Cairn.Request.Layering == l.Cairn.Request.Layering {
 			j.previous = o.Previous.Segments(arch.APK)
 		}
@@ -36,8 +40,8 @@ func Lock(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o Loc
 	return l, nil
 }
 
-func resolve(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o LockOptions) (*lock.Lock, error) {
-	r, err := request(cfg)
+func resolve(ctx context.Context, ws *packages.Workspace, cfg *config.Config, all bases, o LockOptions) (*lock.Lock, error) {
+	r, err := request(cfg, all)
 	if err != nil {
 		return nil, err
 	}
@@ -47,10 +51,7 @@ func resolve(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o 
 }
 
 // request is the part of a configuration that is resolved.
-func request(cfg *config.Config) (packages.Request, error) {
-	if err := cfg.Unsupported(); err != nil {
-		return packages.Request{}, err
-	}
+func request(cfg *config.Config, all bases) (packages.Request, error) {
 	r := packages.Request{
 		BuildRepositories: cfg.Contents.BuildRepositories,
 		Repositories:      cfg.Contents.Repositories,
@@ -85,6 +86,7 @@ func request(cfg *config.Config) (packages.Request, error) {
 		f := &cfg.Files[i]
 		r.Record.Files = append(r.Record.Files, lock.File{Path: f.Path, SHA256: sha256.Sum256(f.Bytes), Size: int64(len(f.Bytes))})
 	}
+	all.describe(&r)
 	return r, nil
 }
 
@@ -155,10 +157,11 @@ func checkLock(l *lock.Lock, r packages.Request) error {
 	}
 	have := l.Architectures()
 	for _, a := range r.Architectures {
-		if !subset([]string{a}, have) && len(r.Packages) > 0 && len(changes) == 0 {
+		if !subset([]string{a}, have) && len(changes) == 0 && wants(r, a) {
 			changes = append(changes, "archs: "+a+" is not locked")
 		}
 	}
+	changes = append(changes, lockedTwice(l, r)...)
 	if len(changes) > 0 {
 		return &StaleError{Name: r.Name, Changes: changes}
 	}
@@ -179,9 +182,13 @@ func subset(some, all []string) bool {
 }
 
 // CheckLock returns a [*StaleError] when l was made for another configuration
-// than cfg.
-func CheckLock(l *lock.Lock, cfg *config.Config) error {
-	r, err := request(cfg)
+// than cfg, or for another base image.
+func CheckLock(ctx context.Context, l *lock.Lock, cfg *config.Config) error {
+	all, err := openBases(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	r, err := request(cfg, all)
 	if err != nil {
 		return err
 	}

@@ -93,14 +93,14 @@ func TestStaleLocks(t *testing.T) {
 			if !errors.As(err, &stale) || len(stale.Changes) == 0 {
 				t.Errorf("error %T", err)
 			}
-			if err := CheckLock(l, cfg); !errors.As(err, &stale) {
+			if err := CheckLock(t.Context(), l, cfg); !errors.As(err, &stale) {
 				t.Errorf("CheckLock: %v", err)
 			}
 		})
 	}
 	// What does not decide packages, files or layers leaves the lock current.
 	for _, yaml := range []string{"cmd: sh\narchs: [x86_64]\n", "annotations: {a: b}\narchs: [x86_64]\n", "paths: [{path: /x, type: directory, permissions: 0755}]\narchs: [x86_64]\n"} {
-		if err := CheckLock(l, f.config(yaml)); err != nil {
+		if err := CheckLock(t.Context(), l, f.config(yaml)); err != nil {
 			t.Errorf("%s: %v", yaml, err)
 		}
 	}
@@ -157,7 +157,7 @@ contents:
   packages: [a]
 archs: [x86_64]
 `)
-	r, err := request(cfg)
+	r, err := request(cfg, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,6 +45,11 @@ func (b *builder) image(j *job, settings image.Settings) error {
 		Layers: j.written, Comments: comments, Arch: j.arch.OCI(), Settings: settings,
 		Created: j.created, Author: b.options.Author, Unsafe: b.result.Unsafe,
 	}
+	all := j.written
+	if j.base != nil {
+		in.Base, in.Settings.BaseName, in.Settings.BaseDigest = j.base.Image, j.base.Name, j.base.Digest.String()
+		all = slices.Concat(j.base.Layers, j.written)
+	}
 	if j.compat == compatApko {
 		asApko(&in)
 	}
@@ -52,15 +57,15 @@ func (b *builder) image(j *job, settings image.Settings) error {
 	if j.image, err = image.New(in); err != nil {
 		return err
 	}
-	r := ImageResult{Arch: j.arch.String(), Packages: len(j.receipts), Files: len(j.tree.Entries), Layers: j.written, Kinds: map[string]int{}}
+	r := ImageResult{Arch: j.arch.String(), Packages: len(j.receipts), Files: len(j.tree.Entries), Layers: all, Kinds: map[string]int{}}
 	if r.Digest, err = j.image.Digest(); err != nil {
 		return err
 	}
-	for _, l := range j.written {
+	for _, l := range all {
 		r.Kinds[string(l.Kind)]++
 		r.Size += l.Size
 		r.Inflated += l.Inflated
-		if l.Kind == layer.Verbatim {
+		if l.Kind == layer.Verbatim || l.Kind == layer.Base {
 			r.Reused += l.Size
 		}
 	}
@@ -84,9 +89,11 @@ func (b *builder) outputs(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		_, err = image.Write(ctx, out, b.result.Index, image.WriteOptions{
-			Tags: tags, Trusted: true, Engine: image.EngineFromEnvironment(os.Getenv),
-		})
+		o := image.WriteOptions{Tags: tags, Trusted: true, Engine: image.EngineFromEnvironment(os.Getenv)}
+		if out.Kind.HoldsArtifacts() {
+			o.Artifacts = b.artifacts
+		}
+		_, err = image.Write(ctx, out, b.result.Index, o)
 		if err != nil {
 			return err
 		}

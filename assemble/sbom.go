@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -20,6 +21,7 @@ func (b *builder) sboms(context.Context) error {
 			return err
 		}
 		graphs = append(graphs, g)
+		b.list(j, g)
 	}
 	if b.options.SBOMDir == "" {
 		return nil
@@ -33,6 +35,19 @@ func (b *builder) sboms(context.Context) error {
 	}
 	b.result.SBOMs, err = sbom.WriteAll(b.options.SBOMDir, graphs, index)
 	return err
+}
+
+// list adds the packages of an architecture to the result.
+func (b *builder) list(j *job, g *sbom.Graph) {
+	purls := map[string]string{}
+	for i := range g.Components {
+		if c := &g.Components[i]; c.Kind == sbom.KindPackage {
+			purls[c.Name] = c.PURL
+		}
+	}
+	for _, r := range j.receipts {
+		b.result.Packages = append(b.result.Packages, Package{Arch: j.arch.APK, Receipt: r, PURL: purls[r.Package.Name]})
+	}
 }
 
 func (b *builder) graph(j *job) (*sbom.Graph, error) {
@@ -54,9 +69,13 @@ func (b *builder) graph(j *job) (*sbom.Graph, error) {
 }
 
 func (b *builder) described(j *job, digest v1.Hash) sbom.Image {
+	all := j.written
+	if j.base != nil {
+		all = slices.Concat(j.base.Layers, j.written)
+	}
 	return sbom.Image{
 		Name: b.name(), Tags: b.options.Tags, Digest: digest, Arch: j.arch.OCI(),
-		Layers: j.written, Created: j.created, Annotations: b.cfg.ImageAnnotations(), Unsafe: b.result.Unsafe,
+		Layers: all, Created: j.created, Annotations: b.cfg.ImageAnnotations(), Unsafe: b.result.Unsafe,
 	}
 }
 

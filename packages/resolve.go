@@ -34,6 +34,11 @@ type Request struct {
 	// Architectures in apk's spelling, in the order of the lock.
 	Architectures []string
 
+	// Held are the packages that a base image has already, by architecture. They
+	// satisfy dependencies as they are, are not fetched, and are not part of the
+	// lock's packages. An architecture without an entry has no base image.
+	Held map[string][]*apk.Package
+
 	// Previous is the lock to stay close to: its versions are kept where that
 	// is possible, but for the packages named in Update. UpdateAll ignores its
 	// versions. Its index dates guard against rollback in either case.
@@ -83,6 +88,9 @@ func (w *Workspace) Resolve(ctx context.Context, r Request) (*lock.Lock, error) 
 	}
 	if slices.ContainsFunc(arches, usedUnsigned) {
 		l.Cairn.Unsafe = append(l.Cairn.Unsafe, UnsafeUnsignedIndex)
+	}
+	if len(r.Record.Base) > 0 {
+		l.Cairn.Format = lock.FormatBase
 	}
 	for _, a := range arches {
 		a.describe(l, r)
@@ -250,12 +258,20 @@ func (w *Workspace) solveAll(ctx context.Context, r Request, arches []*resolved)
 			requests[i].Repositories = append(requests[i].Repositories,
 				solve.Repository{Index: ix, URL: a.sources[j].Redacted(), Tag: a.sources[j].Tag})
 		}
+		if held, ok := r.Held[a.arch]; ok {
+			ix, err := repository.NewIndex(held...)
+			if err != nil {
+				return fmt.Errorf("packages of the base image: %w", err)
+			}
+			requests[i].Base = ix
+		}
 	}
 	solutions, err := solve.SolveAll(ctx, requests)
 	if err != nil {
 		return withNearest(err, arches)
 	}
 	for i, s := range solutions {
+		s.Choices = slices.DeleteFunc(s.Choices, func(c solve.Choice) bool { return c.Reason.Kind == solve.InBase })
 		arches[i].solution = s
 		w.tell(Event{Kind: PackagesChosen, Arch: s.Arch, Bytes: int64(len(s.Choices))})
 	}

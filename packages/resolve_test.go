@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/apk/apktest"
 	"github.com/cairn-dev/cairn/packages/lock"
 	"github.com/cairn-dev/cairn/packages/repository"
@@ -425,5 +426,32 @@ func TestResolveStopsWithTheContext(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "context canceled") {
 			t.Errorf("%s: error %v, expected that of the context", line, err)
 		}
+	}
+}
+
+// TestResolveOnBase: what a base image holds is neither fetched nor locked, and
+// the lock says that it is there.
+func TestResolveOnBase(t *testing.T) {
+	key := apktest.NewKey("a.rsa.pub")
+	dir, keyFile := repo(t, key, []string{"x86_64"}, spec("lib", "1.2-r0", 100), spec("app", "1-r0", 200, "lib", "old"))
+	held := []*apk.Package{{Name: "lib", Version: "1-r0"}, {Name: "old", Version: "7-r0"}}
+	record := lock.Request{Base: []lock.Base{{Architecture: "x86_64", Image: apk.SHA256{1}, Index: apk.SHA256{2}, Packages: []string{"lib=1-r0", "old=7-r0"}}}}
+	r := Request{
+		Packages: []string{"app"}, Repositories: []string{dir}, Keyring: []string{keyFile}, Architectures: []string{"x86_64"},
+		Held: map[string][]*apk.Package{"x86_64": held}, Record: record,
+	}
+	l := resolve(t, open(t, Options{}), r)
+	if got := ids(l, "x86_64"); got != "app-1-r0" || l.Cairn.Format != lock.FormatBase || l.Base("x86_64").Version("old") != "7-r0" {
+		t.Errorf("locked %s, %+v", got, l.Cairn)
+	}
+	r.Packages = []string{"lib>1.1"}
+	_, err := open(t, Options{}).Resolve(t.Context(), r)
+	var unsatisfiable *solve.UnsatisfiableError
+	if !errors.As(err, &unsatisfiable) || !strings.Contains(err.Error(), "lib-1.2-r0 is excluded: the base image holds lib-1-r0") {
+		t.Errorf("error %v", err)
+	}
+	r.Packages, r.Held = []string{"app"}, map[string][]*apk.Package{"x86_64": {}}
+	if _, err := open(t, Options{}).Resolve(t.Context(), r); err == nil || !strings.Contains(err.Error(), "old") {
+		t.Errorf("error %v", err)
 	}
 }

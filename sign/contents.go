@@ -12,6 +12,8 @@ import (
 
 	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/packages/apk"
+	"github.com/cairn-dev/cairn/packages/repository"
+	"github.com/cairn-dev/cairn/sign/proof"
 	"github.com/cairn-dev/cairn/sign/target"
 )
 
@@ -33,6 +35,24 @@ func (c contents) Installed(ctx context.Context, digest v1.Hash) ([]apk.Installe
 		return nil, err
 	}
 	return image.Installed(ctx, img)
+}
+
+// prover makes composition proofs of what a target names.
+type prover struct{ t *target.Target }
+
+// Prove implements policy.Prover.
+func (p prover) Prove(ctx context.Context, _ v1.Hash, keys []repository.Key) ([]string, error) {
+	report, err := proof.Prove(ctx, p.t, proof.Options{Keys: keys})
+	if err != nil {
+		return nil, err
+	}
+	if err := report.Err(); err != nil {
+		if len(report.Problems) > 0 {
+			return report.Problems, nil
+		}
+		return []string{err.Error()}, nil
+	}
+	return nil, nil
 }
 
 // remoteImage is an image of a target in ggcr's smallest form. Nothing of it is

@@ -29,9 +29,6 @@ type VerifyOptions struct {
 	// Tagged says that the image was named by a tag, although the reference has
 	// a digest by now.
 	Tagged bool
-	// Prover makes the composition proof where the policy asks for it; nil when
-	// there is none.
-	Prover func(*target.Target) policy.Prover
 	// Now is what ages are compared with; nil is the clock.
 	Now func() time.Time
 }
@@ -70,12 +67,9 @@ func verifyTarget(ctx context.Context, image string, t *target.Target, o VerifyO
 		return unmatched(image, repository, d.Digest), nil
 	}
 	in := policy.Input{Reference: image, Repository: repository, ByDigest: strings.Contains(image, "@sha256:") && !o.Tagged,
-		Contents: contents{t}, Now: time.Now()}
+		Contents: contents{t}, Prover: prover{t}, Now: time.Now()}
 	if o.Now != nil {
 		in.Now = o.Now()
-	}
-	if o.Prover != nil {
-		in.Prover = o.Prover(t)
 	}
 	if in.Subjects, err = subjects(ctx, t, d, entry, o.Limits); err != nil {
 		return nil, err

@@ -56,8 +56,10 @@ type Config struct {
 	// Warnings are values that are valid but probably not meant.
 	Warnings []Problem `yaml:"-" json:"-"`
 
-	marks     *mark // where each value stands
-	vcsProbed bool  // VCSUrl was found in a git repository, not written
+	marks        *mark    // where each value stands
+	includePaths []string // of the options it was loaded with
+	applied      []Overrides
+	vcsProbed    bool // VCSUrl was found in a git repository, not written
 }
 
 // File is one entry of the files key.
@@ -102,5 +104,6 @@ type Source struct {
 	// turned to LF: a checkout on Windows has the same digest. (ApkoChecksum is
 	// over the bytes as they are.)
 	SHA256 apk.SHA256
-	Size   int64 // of the file in bytes
+	Size   int64  // of the file in bytes
+	Text   []byte // of the file, as it is
 }

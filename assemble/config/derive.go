@@ -285,17 +285,3 @@ func splitVCS(v string) (source, revision string, ok bool) {
 	}
 	return v[:i], v[i+1:], true
 }
-
-// Unsupported returns an *[Errors] naming what the configuration asks for and
-// cairn does not do, which is to build on a base image; nil when there is
-// nothing. Reading such a configuration is no error, building it is.
-func (c *Config) Unsupported() error {
-	if c.Contents.BaseImage == nil {
-		return nil
-	}
-	var r report
-	r.rank(c)
-	w := whole{Config: c, report: &r}
-	r.add(w.at("not supported", "cairn builds images from packages only", "name the packages of the base image in contents.packages", "contents", "baseimage"))
-	return r.err()
-}

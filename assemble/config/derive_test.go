@@ -4,7 +4,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 	"testing"
 
 	"chainguard.dev/apko/pkg/build/types"
@@ -456,16 +455,5 @@ func TestParseArch(t *testing.T) {
 	}
 	if a, ok := ParseArch("host"); !ok || a.APK == "" {
 		t.Errorf("host: %v, %v", a, ok)
-	}
-}
-
-func TestUnsupported(t *testing.T) {
-	if err := load(t, "contents: {packages: [a]}").Unsupported(); err != nil {
-		t.Error(err)
-	}
-	err := load(t, "contents: {baseimage: {image: a, apkindex: b}}").Unsupported()
-	var all *Errors
-	if !errors.As(err, &all) || !strings.Contains(err.Error(), "contents.baseimage: not supported: cairn builds images from packages only") {
-		t.Errorf("error %v", err)
 	}
 }

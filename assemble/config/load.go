@@ -107,6 +107,7 @@ func openFile(name string) (fs.File, error) {
 func (l *loader) finish(c *Config, name string) (*Config, error) {
 	if c != nil {
 		c.Sources = l.sources
+		c.includePaths = l.IncludePaths
 		c.ApkoChecksum = "sha256-" + base64.StdEncoding.EncodeToString(l.hash.Sum(nil))
 		c.normalize()
 		w := whole{Config: c, report: &l.report}
@@ -280,7 +281,7 @@ func pathCause(err error) error {
 
 func newSource(name string, data []byte) Source {
 	text := bytes.ReplaceAll(bytes.TrimPrefix(data, byteOrderMark), []byte("\r\n"), []byte("\n"))
-	return Source{Path: name, SHA256: apk.SHA256(sha256.Sum256(text)), Size: int64(len(data))}
+	return Source{Path: name, SHA256: apk.SHA256(sha256.Sum256(text)), Size: int64(len(data)), Text: data}
 }
 
 // Find returns where apko finds a path that a configuration names: as it is, or

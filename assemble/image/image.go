@@ -53,8 +53,9 @@ type Input struct {
 	HistoryAuthor string
 	// Unsafe names the unsafe choices the caller was told to make.
 	Unsafe []string
-	// Base is an image whose layers come below; nil for none. Its settings
-	// hold where Settings has none, as in apko.
+	// Base is an image whose layers come below; nil for none. Its settings,
+	// environment, labels, author and history hold where nothing here says
+	// otherwise.
 	Base v1.Image
 }
 
@@ -77,6 +78,7 @@ func New(in Input) (*Image, error) {
 	if err := m.base(); err != nil {
 		return nil, fmt.Errorf("image %s: base: %w", in.Arch, err)
 	}
+	m.config.RootFS.Type = "layers"
 	m.addLayers()
 	m.configure()
 	img, err := m.finish()
@@ -114,7 +116,6 @@ type maker struct {
 }
 
 func (m *maker) base() error {
-	m.config.RootFS.Type = "layers"
 	if m.Base == nil {
 		return nil
 	}
@@ -177,10 +178,10 @@ func (m *maker) addLayers() {
 // configure fills in the configuration from the settings.
 func (m *maker) configure() {
 	p, c, s := m.Arch.ToOCIPlatform(), &m.config, &m.Settings
-	c.OS, c.Architecture, c.Variant = p.OS, p.Architecture, p.Variant
-	c.Author, c.Created = m.Author, m.created
-	c.Config.Labels = m.annotations()
-	c.Config.Env = slices.Clone(s.Env)
+	c.OS, c.Architecture, c.Variant = p.OS, p.Architecture, cmp.Or(p.Variant, c.Variant)
+	c.Author, c.Created = cmp.Or(m.Author, c.Author), m.created
+	c.Config.Labels = m.labels()
+	c.Config.Env = environment(c.Config.Env, s.Env)
 	if s.Entrypoint != nil {
 		c.Config.Entrypoint = slices.Clone(s.Entrypoint)
 	}
@@ -196,6 +197,33 @@ func (m *maker) configure() {
 	set(&c.Config.User, s.User)
 	set(&c.Config.WorkingDir, s.WorkDir)
 	set(&c.Config.StopSignal, s.StopSignal)
+}
+
+// environment is the base's with what is set besides; a variable that the base
+// has is kept.
+func environment(base, more []string) []string {
+	out := slices.Clone(base)
+	for _, v := range more {
+		name, _, _ := strings.Cut(v, "=")
+		if !slices.ContainsFunc(base, func(b string) bool { return strings.HasPrefix(b, name+"=") }) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// labels are the base's and, before them, the annotations.
+func (m *maker) labels() map[string]string {
+	labels := m.annotations()
+	for k, v := range m.config.Config.Labels {
+		if k == AnnotationBaseName && m.Settings.BaseDigest != "" {
+			continue // of the base's base
+		}
+		if _, ours := labels[k]; !ours {
+			labels[k] = v
+		}
+	}
+	return labels
 }
 
 func set(to *string, value string) {

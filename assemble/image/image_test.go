@@ -168,7 +168,7 @@ func TestImageOnABase(t *testing.T) {
 	if len(m.Layers) != 3 || m.Layers[0].MediaType != ocitypes.OCILayer {
 		t.Errorf("layers %+v", m.Layers)
 	}
-	if c.Config.User != "base" || c.Config.WorkingDir != "/home" || c.Config.Entrypoint[0] != "/base" || !cmp.Equal(c.Config.Env, []string{"PATH=/usr/bin"}) {
+	if c.Config.User != "base" || c.Config.WorkingDir != "/home" || c.Config.Entrypoint[0] != "/base" || !cmp.Equal(c.Config.Env, []string{"BASE=1", "PATH=/usr/bin"}) {
 		t.Errorf("settings over a base: %+v", c.Config)
 	}
 	if m.Annotations[AnnotationBaseName] != "example.org/base:1" || m.Annotations[AnnotationBaseDigest] != "sha256:1234" {

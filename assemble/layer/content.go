@@ -39,7 +39,7 @@ func (t *target) sourceOf(i int) (source, bool) {
 	if e.Content != nil || e.Package < 0 {
 		return source{}, false
 	}
-	return source{e.Package, contentMember(t.tree.Packages[e.Package].Receipt.Entries, e.Member)}, true
+	return source{e.Package, contentMember(t.tree.Receipt(e.Package).Entries, e.Member)}, true
 }
 
 // newContents reads what the given entries of the tree need.
@@ -55,13 +55,13 @@ func newContents(ctx context.Context, st *store.Store, t *target, items []topIte
 		if !ok || slices.Contains(wanted[s.pkg], s.member) {
 			continue
 		}
-		r := t.tree.Packages[s.pkg].Receipt
+		r := t.tree.Receipt(s.pkg)
 		e := &r.Entries[s.member]
 		if b, ok := r.Contents[e.Path]; ok && int64(len(b)) == e.Size {
 			c.held[s] = b
 			continue
 		}
-		if e.Size <= holdFile && total+e.Size <= holdAll {
+		if !t.tree.OfBase(s.pkg) && e.Size <= holdFile && total+e.Size <= holdAll {
 			total += e.Size
 			wanted[s.pkg] = append(wanted[s.pkg], s.member)
 		}
@@ -116,6 +116,10 @@ func (c *contents) write(w io.Writer, i int) error {
 		_, err = w.Write(c.t.tree.Entries[i].Content)
 	case held:
 		_, err = w.Write(b)
+	case c.t.tree.OfBase(s.pkg):
+		if b, err = c.t.tree.Base.ReadFile(c.ctx, s.member); err == nil {
+			_, err = w.Write(b)
+		}
 	default:
 		r := c.t.tree.Packages[s.pkg].Receipt
 		rec := &recipe{receipt: r}

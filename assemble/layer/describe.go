@@ -49,6 +49,9 @@ func (p *Plan) Describe() (*Description, error) {
 		d.Layers = []LayerDescription{p.describeCompat()}
 		return d, nil
 	}
+	for i := range p.opts.Base {
+		d.Layers = append(d.Layers, describeBase(&p.opts.Base[i]))
+	}
 	for i := range p.layers {
 		l, err := p.describeLayer(&p.layers[i])
 		if err != nil {
@@ -66,11 +69,11 @@ func (p *Plan) Describe() (*Description, error) {
 		return nil, err
 	}
 	switch {
-	case p.single && len(d.Layers) > 0:
-		l := &d.Layers[0]
+	case p.single && len(p.layers) > 0:
+		l := &d.Layers[len(d.Layers)-1]
 		l.Entries += len(top.items)
 		l.Inflated += top.size
-	case len(top.items) > 0 || len(d.Layers) == 0:
+	case len(top.items) > 0 || len(p.layers) == 0:
 		d.Layers = append(d.Layers, LayerDescription{Kind: Top, Entries: len(top.items),
 			Whiteouts: len(p.top.whiteouts), Inflated: top.size + int64(len(zeroBlocks))})
 	}

@@ -38,7 +38,7 @@ func newTarget(tree *rootfs.Tree) (*target, error) {
 		want:   make([]*apk.Entry, n),
 		leader: make([]int, n),
 		linked: make([][]int, n),
-		from:   make([][]int, len(tree.Packages)),
+		from:   make([][]int, tree.Sources()),
 	}
 	for i := range tree.Entries {
 		if err := t.add(i); err != nil {
@@ -67,7 +67,7 @@ func (t *target) add(i int) error {
 		return fmt.Errorf("tree: root: type %q: expected a directory", e.Type)
 	case strings.HasPrefix(path.Base(p), whiteoutPrefix):
 		return fmt.Errorf("tree: path %q: names starting with %q mean deletion in an image layer and cannot be files", e.Path, whiteoutPrefix)
-	case e.Package >= len(t.tree.Packages):
+	case e.Package >= t.tree.Sources():
 		return fmt.Errorf("tree: path %q: package %d: the tree has %d", e.Path, e.Package, len(t.tree.Packages))
 	}
 	if _, ok := t.byPath[p]; ok {
@@ -88,9 +88,8 @@ func (t *target) add(i int) error {
 // wanted returns what an entry must be once unpacked, with digest and size.
 func wanted(tree *rootfs.Tree, e *rootfs.Entry) (*apk.Entry, error) {
 	if e.Package >= 0 {
-		if n := len(tree.Packages[e.Package].Receipt.Entries); e.Member < 0 || e.Member >= n {
-			return nil, fmt.Errorf("tree: path %q: member %d: package %s has %d", e.Path, e.Member,
-				tree.Packages[e.Package].Receipt.Package.Name, n)
+		if n := len(tree.Receipt(e.Package).Entries); e.Member < 0 || e.Member >= n {
+			return nil, fmt.Errorf("tree: path %q: member %d: package %s has %d", e.Path, e.Member, nameOf(tree, e.Package), n)
 		}
 	}
 	if e.Type != apk.TypeFile {
@@ -101,11 +100,11 @@ func wanted(tree *rootfs.Tree, e *rootfs.Entry) (*apk.Entry, error) {
 		w.SHA256, w.Size = sha256.Sum256(e.Content), int64(len(e.Content))
 		return &w, nil
 	}
-	r := tree.Packages[e.Package].Receipt
+	r := tree.Receipt(e.Package)
 	src := contentMember(r.Entries, e.Member)
 	if src < 0 {
 		return nil, fmt.Errorf("tree: path %q: member %q of package %s: type %q: expected a regular file", e.Path,
-			r.Entries[e.Member].Path, r.Package.Name, r.Entries[e.Member].Type)
+			r.Entries[e.Member].Path, nameOf(tree, e.Package), r.Entries[e.Member].Type)
 	}
 	w.SHA256, w.Size = r.Entries[src].SHA256, r.Entries[src].Size
 	return &w, nil

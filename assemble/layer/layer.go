@@ -17,6 +17,7 @@ package layer
 
 import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 // Kind says how a layer's bytes come about.
@@ -28,6 +29,7 @@ const (
 	Rewritten Kind = "rewritten" // a package's data section with some members left out or moved
 	Packed    Kind = "packed"    // several packages' segments, gzip members concatenated
 	Top       Kind = "top"       // everything else
+	Base      Kind = "base"      // a layer of the base image, as it is; no plan writes one
 )
 
 // Layer is one finished layer of an image.
@@ -39,6 +41,9 @@ type Layer struct {
 	DiffID   v1.Hash // of the inflated tar
 	Size     int64   // compressed, bytes
 	Inflated int64   // bytes
+	// MediaType is that of the blob; empty for the one that plans write, OCI's
+	// "application/vnd.oci.image.layer.v1.tar+gzip".
+	MediaType types.MediaType
 
 	// Path is a local file that holds exactly the blob (in the store or its
 	// segment cache) and may be hard-linked; empty when Blob is set.

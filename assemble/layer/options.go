@@ -41,6 +41,10 @@ type Options struct {
 	// Budget is the largest number of layers, the top layer included. 0 means
 	// DefaultBudget. A budget of 1 is the strategy Single.
 	Budget int
+	// Base are the layers of the image that the tree's base is, bottom to top.
+	// They count towards the budget; where they exceed it, MaxLayers is the
+	// limit.
+	Base []Layer
 	// Previous is the assignment of an earlier build, from the lock. Packages
 	// stay where it has them unless moving one pays.
 	Previous *Assignment
@@ -85,14 +89,23 @@ func (o Options) normalised() (Options, error) {
 			return o, fmt.Errorf("update rate of %q: %v: expected 0 or more", origin, w)
 		}
 	}
+	if len(o.Base) >= MaxLayers {
+		return o, fmt.Errorf("base image with %d layers: expected at most %d, so that there is room for one more", len(o.Base), MaxLayers-1)
+	}
 	if o.Budget == 1 {
 		o.Strategy = Single
 	}
 	return o, nil
 }
 
-// slots is the number of layers there may be below the top layer.
-func (o Options) slots() int { return min(o.Budget, MaxLayers) - 1 }
+// slots is the number of layers there may be between the base and the top layer.
+func (o Options) slots() int {
+	room := min(o.Budget, MaxLayers) - len(o.Base)
+	if room < 1 {
+		room = MaxLayers - len(o.Base)
+	}
+	return room - 1
+}
 
 // applies reports whether a was made under the same rules as o.
 func (a *Assignment) applies(o Options) bool {

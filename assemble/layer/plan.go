@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -72,9 +73,14 @@ func New(tree *rootfs.Tree, o Options) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{opts: o, t: t, shapes: make([]shape, len(tree.Packages)), single: o.Strategy == Single}
-	if o.Compat {
+	p := &Plan{opts: o, t: t, shapes: make([]shape, tree.Sources()), single: o.Strategy == Single || o.slots() == 0}
+	switch {
+	case o.Compat && tree.Base != nil:
+		return nil, errors.New("layers as apko makes them: not possible on a base image")
+	case o.Compat:
 		return p, nil
+	case tree.Base != nil:
+		p.shapes[len(tree.Packages)].follow = true // it is below, and stays
 	}
 	p.assign()
 	for i := range tree.Packages {
@@ -104,7 +110,7 @@ func (p *Plan) assign() {
 		segments = divide(units, p.opts.slots())
 	}
 	groups := make([][]int, len(segments))
-	groupOf := slices.Repeat([]int{-1}, len(p.t.tree.Packages))
+	groupOf := slices.Repeat([]int{-1}, p.t.tree.Sources())
 	for g, units_ := range segments {
 		for _, u := range units_ {
 			groups[g] = append(groups[g], units[u].packages...)
@@ -118,7 +124,14 @@ func (p *Plan) assign() {
 	}
 }
 
-func (t *target) packageName(pkg int) string { return t.tree.Packages[pkg].Receipt.Package.Name }
+func (t *target) packageName(pkg int) string { return nameOf(t.tree, pkg) }
+
+func nameOf(tree *rootfs.Tree, pkg int) string {
+	if tree.OfBase(pkg) {
+		return rootfs.BaseImage
+	}
+	return tree.Packages[pkg].Receipt.Package.Name
+}
 
 // settle finds a shape for each package such that all unpackers agree on the
 // outcome, and the top layer that turns the outcome into the tree. Each round
@@ -149,7 +162,7 @@ func (p *Plan) settle() error {
 
 // simulate unpacks the layers below the top one.
 func (p *Plan) simulate() *fsys {
-	f := newFsys()
+	f := p.t.below()
 	for layer, group := range p.groups {
 		l := p.planned(group)
 		l.visit(func(m *member) { f.apply(layer, m) })
@@ -165,7 +178,7 @@ func (p *Plan) resolve(c conflict) bool {
 	other := func() bool { return c.otherPkg >= 0 && p.giveWay(c.otherPkg, c.otherIdx, why) }
 	switch c.problem {
 	case throughOther:
-		if p.t.isDir(c.otherPath) {
+		if p.t.isDir(c.otherPath) && !p.t.tree.OfBase(c.otherPkg) {
 			return other()
 		}
 	case duplicate:
@@ -183,7 +196,7 @@ func (p *Plan) resolve(c conflict) bool {
 	return member()
 }
 
-func (p *Plan) entry(pkg, idx int) *apk.Entry { return &p.t.tree.Packages[pkg].Receipt.Entries[idx] }
+func (p *Plan) entry(pkg, idx int) *apk.Entry { return &p.t.tree.Receipt(pkg).Entries[idx] }
 
 // isDir reports whether path is a directory of the tree.
 func (t *target) isDir(path string) bool {
@@ -195,6 +208,9 @@ func (t *target) isDir(path string) bool {
 // the member out.
 func (p *Plan) giveWay(pkg, idx int, why string) bool {
 	s := &p.shapes[pkg]
+	if p.t.tree.OfBase(pkg) {
+		return false
+	}
 	if s.reason == "" {
 		s.reason = why
 	}
@@ -293,7 +309,7 @@ func (p *Plan) planned(group []int) planned {
 	switch {
 	case p.single:
 		l.takeDirs()
-		l.dirs = p.t.allDirs()
+		l.dirs = p.t.allDirs(&l)
 	case len(group) > 1:
 		l.dirs = l.takeDirs()
 	case p.shapes[group[0]].plain():
@@ -326,10 +342,12 @@ func (l *planned) takeDirs() (dirs []member) {
 	return dirs
 }
 
-// allDirs are all directories of the tree, for a single layer.
-func (t *target) allDirs() (dirs []member) {
+// allDirs are all directories of the tree, for a single layer; on a base image
+// those that the layer changes or has something in.
+func (t *target) allDirs(l *planned) (dirs []member) {
+	needed := t.neededDirs(l)
 	for i, w := range t.want {
-		if w.Type == apk.TypeDir {
+		if w.Type == apk.TypeDir && (needed == nil || needed[i]) {
 			dirs = append(dirs, member{pkg: -1, idx: i, entry: w, content: -1})
 		}
 	}

@@ -35,7 +35,7 @@ func (t *target) topLayer(f *fsys, d *difference, single bool) *topLayer {
 	top := &topLayer{whiteouts: d.whiteouts}
 	if t.at("") < 0 && f.root.layer >= 0 {
 		// A package describes the root and the tree does not: undo it.
-		top.items = append(top.items, topItem{entry: -1, header: &apk.Entry{Type: apk.TypeDir, Mode: 0o755}})
+		top.items = append(top.items, topItem{entry: -1, header: t.rootHeader()})
 	}
 	for _, i := range d.entries {
 		if single && t.want[i].Type == apk.TypeDir {

@@ -22,6 +22,9 @@ type accountFiles struct {
 // accounts adds the configuration's users and groups to the account files, and
 // makes home directories.
 func (b *builder) accounts() error {
+	if b.in.Base != nil {
+		return nil // the base's accounts and homes are kept
+	}
 	files := []accountFiles{{path: "etc/passwd", mode: 0o644}, {path: "etc/group", mode: 0o644}, {path: "etc/shadow", mode: 0o640}}
 	for i := range files {
 		var err error
@@ -39,7 +42,8 @@ func (b *builder) accounts() error {
 			return &ConfigError{generatorAccounts, err}
 		}
 	}
-	b.user, b.warnings = accounts.ResolveUser(merged.Passwd, merged.Group, b.cfg.Accounts.RunAs), merged.Warnings
+	b.user = accounts.ResolveUser(merged.Passwd, merged.Group, b.cfg.Accounts.RunAs)
+	b.warnings = append(b.warnings, merged.Warnings...)
 	return b.homes(merged)
 }
 

@@ -32,6 +32,10 @@ func baseList() []directory {
 // baseDirectories makes the directories that the packages did not bring.
 // A symlink in the place of one is left alone.
 func (b *builder) baseDirectories() error {
+	if b.in.Base != nil {
+		b.keepBaseDirectories()
+		return nil
+	}
 	for _, d := range baseList() {
 		if _, err := b.baseDirectory(d); err != nil {
 			return err
@@ -106,11 +110,17 @@ func (b *builder) digest(ino *inode) apk.SHA256 {
 // packageSettings writes what apk reads in /etc/apk.
 func (b *builder) packageSettings() error {
 	owner := Owner{OwnedByGenerator, generatorSettings}
-	for _, f := range []struct{ name, content string }{
-		{"arch", b.in.Arch + "\n"},
-		{"repositories", sortedLines(b.in.RuntimeRepositories)},
-		{"world", b.world()},
+	for _, f := range []struct {
+		name, content string
+		keep          bool // as the base has it
+	}{
+		{"arch", b.in.Arch + "\n", true},
+		{"repositories", sortedLines(b.in.RuntimeRepositories), len(b.in.RuntimeRepositories) == 0},
+		{"world", b.world(), false},
 	} {
+		if at, err := b.lookup("etc/apk/"+f.name, true); f.keep && err == nil && at.node != nil && b.unchanged(at.node.ino) {
+			continue
+		}
 		if _, err := b.generate("etc/apk/"+f.name, 0o644, []byte(f.content), owner); err != nil {
 			return err
 		}
@@ -127,7 +137,19 @@ func (b *builder) world() string {
 	if b.compat() {
 		lines = b.pinned()
 	}
-	return sortedLines(lines)
+	return sortedLines(append(lines, b.baseWorld()...))
+}
+
+// baseWorld is the request that the base was made from.
+func (b *builder) baseWorld() []string {
+	if b.in.Base == nil {
+		return nil
+	}
+	text, _, err := b.readAt("etc/apk/world")
+	if err != nil {
+		return nil // packageSettings meets the same error
+	}
+	return strings.Fields(string(text))
 }
 
 // pinned lists all packages as "name=version", sorted.
@@ -152,6 +174,11 @@ func (b *builder) keys() error {
 	for _, name := range slices.Sorted(maps.Keys(b.in.Keys)) {
 		if err := checkKeyName(name); err != nil {
 			return fmt.Errorf("key %q: %w", name, err)
+		}
+		if same, err := b.baseHasKey(name); err != nil {
+			return fmt.Errorf("key %q: %w", name, err)
+		} else if same {
+			continue
 		}
 		if _, err := b.generate("etc/apk/keys/"+name, 0o644, b.in.Keys[name], Owner{OwnedByGenerator, generatorKeys}); err != nil {
 			return err

@@ -18,7 +18,10 @@ func (b *builder) busyboxLinks() error {
 	if err != nil || at.node == nil || at.node.ino.typ != apk.TypeFile {
 		return nil // no busybox
 	}
-	lists, err := b.busyboxLists()
+	if b.onBase(at.node.ino.pkg) {
+		return b.baseBusyboxLinks(at.node)
+	}
+	lists, err := b.busyboxLists(false)
 	if err != nil {
 		return fmt.Errorf("busybox links: %w", err)
 	}
@@ -47,8 +50,39 @@ func (b *builder) busyboxLinks() error {
 	return nil
 }
 
-// busyboxLists reads the packages' lists of links.
-func (b *builder) busyboxLists() (map[string][]byte, error) {
+// baseBusyboxLinks makes the links that packages add to the base's busybox. What
+// the base has listed itself it has linked, or removed.
+func (b *builder) baseBusyboxLinks(n *node) error {
+	all, errAll := b.busyboxLists(false)
+	had, errHad := b.busyboxLists(true)
+	if errAll != nil || errHad != nil || len(all) == len(had) {
+		return errors.Join(errAll, errHad)
+	}
+	p := b.basePackage(n.ino.member)
+	if p == nil {
+		return nil // not a package's: nothing says what it can do
+	}
+	links, err := busybox.Links(p.Version, all)
+	if err != nil {
+		return fmt.Errorf("busybox links: %w", err)
+	}
+	old, err := busybox.Links(p.Version, had)
+	if err != nil {
+		return fmt.Errorf("busybox links: %w", err)
+	}
+	for _, l := range links {
+		if slices.Contains(old, l) {
+			continue
+		}
+		if err := b.busyboxLink(l, []string{p.Name}); err != nil {
+			return fmt.Errorf("busybox links: %w", err)
+		}
+	}
+	return nil
+}
+
+// busyboxLists reads the packages' lists of links, or only those of the base.
+func (b *builder) busyboxLists(base bool) (map[string][]byte, error) {
 	at, err := b.lookup(busybox.PathsDir, true)
 	if err != nil || at.node == nil || !at.node.isDir() {
 		return nil, nil
@@ -59,7 +93,7 @@ func (b *builder) busyboxLists() (map[string][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if n != nil && !strings.HasPrefix(name, ".") {
+		if n != nil && !strings.HasPrefix(name, ".") && (!base || b.unchanged(n.ino)) {
 			lists[name] = content
 		}
 	}

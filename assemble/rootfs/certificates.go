@@ -118,7 +118,7 @@ func (b *builder) stores(paths []string, found map[string]*node) ([]certs.File, 
 func (b *builder) certificateSums() error {
 	for _, p := range slices.Concat(certs.BundlePaths(), certs.TruststorePaths()) {
 		at, err := b.lookup(p, true)
-		if err != nil || at.node == nil || at.node.ino.typ != apk.TypeFile {
+		if err != nil || at.node == nil || at.node.ino.typ != apk.TypeFile || b.unchanged(at.node.ino) {
 			continue
 		}
 		dir, base := path.Split(p)

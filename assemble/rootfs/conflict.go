@@ -12,8 +12,16 @@ func (in *installation) contest(n *node, e *apk.Entry) (keep bool, err error) {
 		return false, in.conflict(n, e.Path, directoryInTheWay, "")
 	case n.pkg == in.pkg:
 		return false, in.conflict(n, e.Path, in.twice(n, e), "")
+	case in.onBase(n.pkg):
+		return in.contestBase(n, e)
 	}
-	had, wants := &in.in.Packages[n.pkg].Receipt.Package, &in.in.Packages[in.pkg].Receipt.Package
+	return in.contestPackage(n, e, &in.in.Packages[n.pkg].Receipt.Package)
+}
+
+// contestPackage decides between a file of the package that had it and the member
+// e of the package being installed.
+func (in *installation) contestPackage(n *node, e *apk.Entry, had *apk.Package) (keep bool, err error) {
+	wants := &in.in.Packages[in.pkg].Receipt.Package
 	if had.Origin != "" && had.Origin == wants.Origin {
 		return false, nil
 	}
@@ -62,6 +70,11 @@ func (in *installation) conflict(n *node, p, problem, hint string) error {
 	other := in.packageID(in.pkg)
 	if n.pkg >= 0 {
 		other = in.packageID(n.pkg)
+	}
+	if in.onBase(n.pkg) {
+		if p := in.basePackage(n.member); p != nil {
+			other = p.ID() + " of the base image"
+		}
 	}
 	if real := n.path(); real != p {
 		p += " (" + real + ")"

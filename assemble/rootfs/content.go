@@ -21,21 +21,32 @@ func (b *builder) read(n *node) ([]byte, error) {
 	if ino.changed || ino.pkg < 0 {
 		return ino.content, nil
 	}
-	r, e := b.in.Packages[ino.pkg].Receipt, b.member(ino.pkg, ino.member)
-	content, ok := r.Contents[e.Path]
+	e, of := b.member(ino.pkg, ino.member), "package "+b.packageID(ino.pkg)
+	if b.onBase(ino.pkg) {
+		of = BaseImage
+	}
+	content, ok := b.receipt(ino.pkg).Contents[e.Path]
 	if !ok {
-		if b.in.ReadFile == nil {
-			return nil, fmt.Errorf("/%s: package %s: %w", n.path(), r.Package.ID(), errNoReader)
-		}
 		var err error
-		if content, err = b.in.ReadFile(b.ctx, int(ino.pkg), int(ino.member)); err != nil {
-			return nil, fmt.Errorf("/%s: package %s: %w", n.path(), r.Package.ID(), err)
+		if content, err = b.readMember(ino.pkg, ino.member); err != nil {
+			return nil, fmt.Errorf("/%s: %s: %w", n.path(), of, err)
 		}
 	}
 	if got := apk.SHA256(sha256.Sum256(content)); got != e.SHA256 {
-		return nil, fmt.Errorf("/%s: package %s: content with digest %s, expected %s", n.path(), r.Package.ID(), got, e.SHA256)
+		return nil, fmt.Errorf("/%s: %s: content with digest %s, expected %s", n.path(), of, got, e.SHA256)
 	}
 	return content, nil
+}
+
+// readMember reads a file that is not among its package's small ones.
+func (b *builder) readMember(p, m int32) ([]byte, error) {
+	switch {
+	case b.onBase(p) && b.in.Base.ReadFile != nil:
+		return b.in.Base.ReadFile(b.ctx, int(m))
+	case !b.onBase(p) && b.in.ReadFile != nil:
+		return b.in.ReadFile(b.ctx, int(p), int(m))
+	}
+	return nil, errNoReader
 }
 
 // readAt returns the content of the file that p leads to, and its node; both
@@ -55,7 +66,7 @@ func (b *builder) readAt(p string) ([]byte, *node, error) {
 func (b *builder) rewrite(n *node, content []byte, owner Owner, from ...string) {
 	ino := n.ino
 	if !ino.changed && ino.pkg >= 0 {
-		ino.derived = append(ino.derived, b.in.Packages[ino.pkg].Receipt.Package.Name)
+		ino.derived = append(ino.derived, b.packageName(ino.pkg, ino.member))
 	}
 	for _, f := range from {
 		if len(ino.derived) == 0 || ino.derived[len(ino.derived)-1] != f {

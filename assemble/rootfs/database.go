@@ -13,6 +13,9 @@ import (
 
 // database writes what apk and scanners read to know what is installed.
 func (b *builder) database() error {
+	if b.alone() && b.in.Base.Database != "" {
+		return nil
+	}
 	dir, err := b.databaseDirectory()
 	if err != nil {
 		return fmt.Errorf("installed database: %w", err)
@@ -31,10 +34,13 @@ func (b *builder) database() error {
 		content []byte
 	}{
 		{"installed", 0o644, installed},
-		{"lock", 0o600, []byte{}},
-		{"scripts.tar", 0o644, scripts},
+		{"lock", 0o600, nil},
+		{b.scriptsFile(), 0o644, scripts},
 		{"triggers", 0o644, b.triggers()},
 	} {
+		if f.content == nil && b.baseHasFile(dir+"/db/"+f.name) {
+			continue
+		}
 		if _, err := b.generate(dir+"/db/"+f.name, f.mode, f.content, Owner{OwnedByGenerator, generatorDatabase}); err != nil {
 			return fmt.Errorf("installed database: %w", err)
 		}
@@ -52,6 +58,9 @@ func (b *builder) database() error {
 //   - a package has the directory /lib/apk (Alpine's apk-tools): it is there, and
 //     /usr/lib/apk is a symlink to that, unless a package has it.
 func (b *builder) databaseDirectory() (string, error) {
+	if b.in.Base != nil && b.in.Base.Database != "" {
+		return strings.TrimSuffix(b.in.Base.Database, "/db"), nil
+	}
 	lib, err := b.mkdirAll("lib")
 	if err != nil {
 		return "", err
@@ -99,18 +108,19 @@ func (b *builder) adopt(n *node) {
 
 // installed returns the installed database.
 func (b *builder) installed() []byte {
-	order := make([]int, len(b.in.Packages))
+	var list []*apk.InstalledPackage
+	if b.in.Base != nil {
+		list = b.baseInstalled()
+	}
 	size := 0
-	for p := range order {
-		order[p] = p
+	for p := range b.in.Packages {
+		list = append(list, b.installedPackage(p))
 		size += 512 + 80*len(b.in.Packages[p].Receipt.Entries)
 	}
-	slices.SortStableFunc(order, func(x, y int) int {
-		return apk.CompareNames(b.in.Packages[x].Receipt.Package.Name, b.in.Packages[y].Receipt.Package.Name)
-	})
+	slices.SortStableFunc(list, func(x, y *apk.InstalledPackage) int { return apk.CompareNames(x.Name, y.Name) })
 	out := make([]byte, 0, size)
-	for _, p := range order {
-		out = apk.AppendInstalled(out, b.installedPackage(p))
+	for _, p := range list {
+		out = apk.AppendInstalled(out, p)
 	}
 	return out
 }
@@ -180,12 +190,30 @@ var scriptOrder = [...]string{".pre-install", ".post-install", ".pre-deinstall",
 // run them later, as name-version.checksum.script.
 func (b *builder) scripts() ([]byte, error) {
 	var out bytes.Buffer
-	w := tar.NewWriter(&out)
+	if b.in.Base != nil {
+		had, err := b.baseScripts()
+		if err != nil || !b.hasScripts() {
+			return nil, err
+		}
+		out.Write(had)
+	}
+	if err := b.addScripts(&out); err != nil {
+		return nil, err
+	}
+	if b.scriptsFile() == compressedScripts {
+		return compressed(out.Bytes())
+	}
+	return out.Bytes(), nil
+}
+
+// addScripts writes the scripts of the packages and the end of the archive.
+func (b *builder) addScripts(out *bytes.Buffer) error {
+	w := tar.NewWriter(out)
 	for i := range b.in.Packages {
 		r := b.in.Packages[i].Receipt
 		if b.compat() && len(r.Control) > 0 {
 			if err := b.apkoScripts(w, &r.Package, r.Control); err != nil {
-				return nil, fmt.Errorf("control section of %s: %w", r.Package.ID(), err)
+				return fmt.Errorf("control section of %s: %w", r.Package.ID(), err)
 			}
 			continue
 		}
@@ -205,17 +233,14 @@ func (b *builder) scripts() ([]byte, error) {
 				Format:   tar.FormatGNU,
 			}
 			if err := w.WriteHeader(h); err != nil {
-				return nil, fmt.Errorf("script %s of %s: %w", name, r.Package.ID(), err)
+				return fmt.Errorf("script %s of %s: %w", name, r.Package.ID(), err)
 			}
 			if _, err := w.Write(body); err != nil {
-				return nil, fmt.Errorf("script %s of %s: %w", name, r.Package.ID(), err)
+				return fmt.Errorf("script %s of %s: %w", name, r.Package.ID(), err)
 			}
 		}
 	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return out.Bytes(), nil
+	return w.Close()
 }
 
 // scriptTime is the package's build time, apko's is the image's.
@@ -233,7 +258,7 @@ func (b *builder) scriptTime(built int64) time.Time {
 
 // triggers lists the directories that packages watch.
 func (b *builder) triggers() []byte {
-	out := []byte{}
+	out := b.baseTriggers()
 	for i := range b.in.Packages {
 		p := &b.in.Packages[i].Receipt.Package
 		if len(p.Triggers) == 0 {

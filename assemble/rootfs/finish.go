@@ -13,7 +13,7 @@ func (b *builder) tree() (*Tree, error) {
 	if err := b.ctx.Err(); err != nil {
 		return nil, err
 	}
-	t := &Tree{Arch: b.in.Arch, Packages: b.in.Packages, Entries: make([]Entry, 0, len(b.nodes)), User: b.user, Warnings: b.warnings}
+	t := &Tree{Arch: b.in.Arch, Packages: b.in.Packages, Base: b.in.Base, Entries: make([]Entry, 0, len(b.nodes)), User: b.user, Warnings: b.warnings}
 	b.emit(t, b.root, "")
 	return t, nil
 }

@@ -51,6 +51,25 @@ func (b *builder) runtimeKey(key, name, content string) error {
 	return nil
 }
 
+// baseHasKey tells whether the base image has the key already; another one of the
+// same name is an error, because one of the two would be lost.
+func (b *builder) baseHasKey(name string) (bool, error) {
+	at, err := b.lookup("etc/apk/keys/"+name, true)
+	if err != nil || at.node == nil || !b.unchanged(at.node.ino) {
+		return false, nil
+	}
+	there, err := b.read(at.node)
+	if err != nil {
+		return false, err
+	}
+	had, errHad := publicKey(string(there))
+	now, errNow := publicKey(string(b.in.Keys[name]))
+	if errHad != nil || errNow != nil || !bytes.Equal(had, now) {
+		return false, errors.New("the base image has another key of this name in /etc/apk/keys")
+	}
+	return true, nil
+}
+
 // publicKey reads one RSA public key in PEM form and returns it encoded anew,
 // without comments and headers.
 func publicKey(text string) ([]byte, error) {

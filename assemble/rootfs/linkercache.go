@@ -29,6 +29,9 @@ func (b *builder) linkerCache() error {
 	if _, ok := conf[ldcache.ConfPath]; !ok && !libs.glibc {
 		return nil
 	}
+	if b.in.Base != nil && !libs.fresh && !b.freshConf(conf) {
+		return nil // the base's cache says all
+	}
 	cache, err := ldcache.Build(ldcache.Input{Dirs: dirs, Libraries: libs.list, Resolve: b.realDirectory})
 	if err != nil {
 		return fmt.Errorf("/etc/ld.so.cache: %w", err)
@@ -62,6 +65,16 @@ func (b *builder) linkerConf() (map[string][]byte, error) {
 		files[name] = content
 	}
 	return files, nil
+}
+
+// freshConf tells whether one of the files of ld.so.conf is not the base's.
+func (b *builder) freshConf(conf map[string][]byte) bool {
+	for name := range conf {
+		if at, err := b.lookup(name, true); err == nil && at.node != nil && !b.unchanged(at.node.ino) {
+			return true
+		}
+	}
+	return false
 }
 
 // multiarchDirs are the directories that Debian's glibc searches without being
@@ -107,6 +120,7 @@ type libraries struct {
 	list  []ldcache.Library
 	from  []string // packages
 	glibc bool
+	fresh bool // a library is not the base's
 	seen  map[*node]bool
 }
 
@@ -153,6 +167,7 @@ func (l *libraries) library(p string, link bool, ino *inode) {
 		return
 	}
 	l.list = append(l.list, ldcache.Library{Path: p, Link: link, ELF: elf})
-	l.from = append(l.from, l.in.Packages[ino.pkg].Receipt.Package.Name)
+	l.from = append(l.from, l.packageName(ino.pkg, ino.member))
+	l.fresh = l.fresh || !l.onBase(ino.pkg)
 	l.glibc = l.glibc || isLinker(elf.SONAME)
 }

@@ -156,6 +156,16 @@ func (b *builder) ownerOf(n *node) Owner {
 	if n.ino.pkg < 0 {
 		return Owner{Kind: OwnedByGenerator, Name: generatorBase}
 	}
+	if b.onBase(n.ino.pkg) {
+		m := n.ino.member
+		if n.pkg == n.ino.pkg {
+			m = n.member // of several hard links each has its own line
+		}
+		if p := b.basePackage(m); p != nil {
+			return Owner{Kind: OwnedByPackage, Name: p.Name}
+		}
+		return baseOwner
+	}
 	return Owner{Kind: OwnedByPackage, Name: b.in.Packages[n.ino.pkg].Receipt.Package.Name}
 }
 

@@ -29,6 +29,8 @@ type Input struct {
 	RuntimeRepositories []string
 	// Keys are the public keys for /etc/apk/keys: file name → PEM.
 	Keys map[string][]byte
+	// Base is the image that the packages go on top of; nil for none.
+	Base *Base
 	// Created is the modification time of every entry that no package brings.
 	Created time.Time
 	// ReadFile returns the content of a regular file of a package; pkg is the
@@ -76,6 +78,7 @@ func Plan(ctx context.Context, in Input) (*Tree, error) {
 		return nil, err
 	}
 	steps := []func() error{
+		b.mergeBase,
 		b.mergePackages,
 		b.baseDirectories,
 		b.packageSettings,
@@ -116,13 +119,21 @@ func newBuilder(ctx context.Context, in Input) (*builder, error) {
 		b.cfg = &config.Config{}
 	}
 	total := 64
-	b.kept, b.targets = make([][]bool, len(in.Packages)), make([]map[int32]int32, len(in.Packages))
+	b.kept, b.targets = make([][]bool, len(in.Packages), len(in.Packages)+1), make([]map[int32]int32, len(in.Packages))
 	for p := range in.Packages {
 		if in.Packages[p].Receipt == nil {
 			return nil, fmt.Errorf("tree: package %d: it has no receipt", p)
 		}
 		n := len(in.Packages[p].Receipt.Entries)
 		b.kept[p] = make([]bool, n)
+		total += n
+	}
+	if in.Base != nil {
+		if b.compat() {
+			return nil, fmt.Errorf("tree: compatibility %q: not possible on a base image", in.Compat)
+		}
+		n := len(in.Base.Receipt.Entries)
+		b.kept = append(b.kept, make([]bool, n))
 		total += n
 	}
 	b.nodes, b.inodes = make([]node, 0, total), make([]inode, 0, total)
@@ -134,7 +145,12 @@ func newBuilder(ctx context.Context, in Input) (*builder, error) {
 func (b *builder) compat() bool { return b.in.Compat == CompatApko }
 
 // packageID returns "name-version" of package p.
-func (b *builder) packageID(p int32) string { return b.in.Packages[p].Receipt.Package.ID() }
+func (b *builder) packageID(p int32) string {
+	if b.onBase(p) {
+		return "the base image"
+	}
+	return b.in.Packages[p].Receipt.Package.ID()
+}
 
 // member returns member m of package p.
-func (b *builder) member(p, m int32) *apk.Entry { return &b.in.Packages[p].Receipt.Entries[m] }
+func (b *builder) member(p, m int32) *apk.Entry { return &b.receipt(p).Entries[m] }

@@ -33,9 +33,10 @@ type OwnerKind string
 
 // The kinds of owners. Every path has exactly one owner.
 const (
-	OwnedByPackage   OwnerKind = "package"   // Name is the package name
+	OwnedByPackage   OwnerKind = "package"   // Name is the package name, of the base too
 	OwnedByConfig    OwnerKind = "config"    // Name is the key: "paths[2]", "files[0]", "accounts"
 	OwnedByGenerator OwnerKind = "generator" // Name is the generator: "installed-db", "ld.so.cache"
+	OwnedByBase      OwnerKind = "base"      // what no package of the base image has; Name is "image"
 )
 
 // Owner names who put a path (or its final content) into the tree.
@@ -55,8 +56,8 @@ type Entry struct {
 	Owner Owner
 
 	// Package and Member locate the bytes and the metadata that this entry was
-	// made from: Tree.Packages[Package].Receipt.Entries[Member]. Package is -1
-	// for an entry that no package holds.
+	// made from: Tree.Receipt(Package).Entries[Member]. Package is -1 for an
+	// entry that no package holds, len(Tree.Packages) for one of the base image.
 	//
 	// The member may have another path (its package has it below a directory
 	// that is a symlink in the tree, or the entry is what remains of a hard link
@@ -80,6 +81,9 @@ type Entry struct {
 type Tree struct {
 	Arch     string // apk's spelling
 	Packages []Package
+	// Base is the image that the packages are on top of; nil for none. Its
+	// packages are not among Packages.
+	Base *Base
 	// Entries are sorted by path, byte-wise, component by component (a
 	// directory comes before what is in it; see [ComparePaths]). Hard links
 	// carry the path of the entry that holds the content, which may come later.
@@ -93,6 +97,27 @@ type Tree struct {
 	// Warnings are things that are allowed and rarely meant, in words.
 	Warnings []string
 }
+
+// Receipt returns the receipt of a package, or for len(t.Packages) that of the
+// base image, which is no package's.
+func (t *Tree) Receipt(pkg int) *store.Receipt {
+	if t.OfBase(pkg) {
+		return t.Base.Receipt
+	}
+	return t.Packages[pkg].Receipt
+}
+
+// Sources is the number of things that entries are made from: the packages, and
+// the base image.
+func (t *Tree) Sources() int {
+	if t.Base != nil {
+		return len(t.Packages) + 1
+	}
+	return len(t.Packages)
+}
+
+// OfBase tells whether an entry's Package stands for the base image.
+func (t *Tree) OfBase(pkg int) bool { return t.Base != nil && pkg == len(t.Packages) }
 
 // ComparePaths orders clean paths component by component, as Tree.Entries are.
 func ComparePaths(a, b string) int {

@@ -108,10 +108,10 @@ func (t *Tree) checkType(e *Entry, byPath map[string]int) error {
 func (t *Tree) checkOwner(e *Entry, _ map[string]int) error {
 	switch e.Owner.Kind {
 	case OwnedByPackage:
-		if !slices.ContainsFunc(t.Packages, func(p Package) bool { return p.Receipt.Package.Name == e.Owner.Name }) {
+		if !slices.ContainsFunc(t.Packages, func(p Package) bool { return p.Receipt.Package.Name == e.Owner.Name }) && !t.baseHas(e.Owner.Name) {
 			return t.invalid(e, "owner %q: no such package", e.Owner.Name)
 		}
-	case OwnedByConfig, OwnedByGenerator:
+	case OwnedByConfig, OwnedByGenerator, OwnedByBase:
 		if e.Owner.Name == "" {
 			return t.invalid(e, "owner: it has no name")
 		}
@@ -119,6 +119,11 @@ func (t *Tree) checkOwner(e *Entry, _ map[string]int) error {
 		return t.invalid(e, "owner: kind %q is unknown", e.Owner.Kind)
 	}
 	return nil
+}
+
+// baseHas tells whether the base image has a package.
+func (t *Tree) baseHas(name string) bool {
+	return t.Base != nil && slices.ContainsFunc(t.Base.Installed, func(p apk.InstalledPackage) bool { return p.Name == name })
 }
 
 // checkOrigin checks that an entry's bytes are somewhere.
@@ -132,10 +137,13 @@ func (t *Tree) checkOrigin(e *Entry, _ map[string]int) error {
 		}
 		return nil
 	}
-	if e.Package >= len(t.Packages) || e.Member < 0 || e.Member >= len(t.Packages[e.Package].Receipt.Entries) {
+	if e.Package >= t.Sources() || e.Member < 0 || e.Member >= len(t.Receipt(e.Package).Entries) {
 		return t.invalid(e, "member %d of package %d: there is none", e.Member, e.Package)
 	}
-	r := t.Packages[e.Package].Receipt
+	r := t.Receipt(e.Package)
+	if t.OfBase(e.Package) {
+		return nil
+	}
 	if e.Owner.Kind == OwnedByPackage && r.Package.Name != e.Owner.Name {
 		return t.invalid(e, "owner %q: the entry comes from package %s", e.Owner.Name, r.Package.Name)
 	}

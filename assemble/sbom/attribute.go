@@ -59,14 +59,14 @@ func (b *builder) attribute() error {
 func (b *builder) addOwners() {
 	all := map[rootfs.Owner]bool{}
 	for i := range b.tree.Entries {
-		if o := b.tree.Entries[i].Owner; o.Kind != rootfs.OwnedByPackage {
+		if o := b.tree.Entries[i].Owner; o.Kind != rootfs.OwnedByPackage && o.Kind != rootfs.OwnedByBase {
 			all[o] = true
 		}
 	}
 	for i := range b.tree.Entries {
 		for _, from := range b.tree.Entries[i].Derived {
 			generator, key := derivedOwners(from)
-			if _, isPackage := b.packages[from]; !isPackage && !all[generator] {
+			if _, isPackage := b.packages[from]; !isPackage && !all[generator] && !b.isBase(from) {
 				all[key] = true
 			}
 		}
@@ -104,6 +104,9 @@ func (b *builder) ownerComponent(o rootfs.Owner) Component {
 
 // componentOf finds the one component that owns an entry.
 func (b *builder) componentOf(e *rootfs.Entry) (int, error) {
+	if e.Owner.Kind == rootfs.OwnedByBase && b.base > 0 {
+		return b.base, nil
+	}
 	if e.Owner.Kind == rootfs.OwnedByPackage {
 		if at, ok := b.packages[e.Owner.Name]; ok {
 			return at, nil
@@ -167,7 +170,7 @@ func (b *builder) versions() {
 		for _, from := range e.Derived {
 			b.derive(int(at), from)
 		}
-		if b.Components[at].Kind == KindPackage {
+		if k := b.Components[at].Kind; k == KindPackage || k == KindBase {
 			continue
 		}
 		if hashes[at] == nil {
@@ -204,6 +207,10 @@ func (b *builder) describeSingle(c *Component, entry int) {
 func (b *builder) derive(at int, from string) {
 	if p, ok := b.packages[from]; ok {
 		b.relate(at, GeneratedFrom, p)
+		return
+	}
+	if b.isBase(from) {
+		b.relate(at, GeneratedFrom, b.base)
 		return
 	}
 	generator, key := derivedOwners(from)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/cairn-dev/cairn/assemble/layer"
 	"github.com/cairn-dev/cairn/assemble/rootfs"
 )
 
@@ -15,6 +16,8 @@ import (
 type builder struct {
 	*Graph
 	system   system
+	all      []rootfs.Package     // of the base image and of the tree
+	base     int                  // component of the base image, 0 for none
 	layers   []int                // components
 	packages map[string]int       // package name → component
 	owners   map[rootfs.Owner]int // config and generator owners → component
@@ -84,10 +87,17 @@ func (b *builder) frame() error {
 	if b.system.id != "" {
 		b.relate(img, Contains, b.add(b.system.component()))
 	}
+	if b.tree.Base != nil {
+		b.base = b.add(b.baseComponent())
+		b.relate(img, Contains, b.base)
+	}
 	for i := range b.input.Image.Layers {
 		at := b.add(b.layerComponent(i))
 		b.layers = append(b.layers, at)
 		b.relate(img, Contains, at)
+		if b.input.Image.Layers[i].Kind == layer.Base {
+			b.relate(b.base, Contains, at)
+		}
 	}
 	return nil
 }
@@ -157,7 +167,7 @@ func (b *builder) fillLayers() error {
 	if len(b.layers) == 0 {
 		return nil
 	}
-	contained := map[int]bool{}
+	contained := b.fillBase()
 	for i, at := range b.layers {
 		for _, p := range b.input.Image.Layers[i].Packages {
 			if p < 0 || p >= len(b.tree.Packages) {
@@ -189,7 +199,7 @@ func (b *builder) layerComponent(i int) Component {
 		Version:     l.Digest.String(),
 		Supplier:    b.author(),
 		Purpose:     "ARCHIVE",
-		PURL:        layerPURL(&b.input.Image, l.Digest),
+		PURL:        layerPURL(b.layerImage(l), l),
 		Checksums:   []Checksum{{"SHA256", l.Digest.Hex}},
 		Description: fmt.Sprintf("layer %d of the image, %s", i+1, l.Kind),
 	}

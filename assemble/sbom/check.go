@@ -90,11 +90,19 @@ func (g *Graph) checkPackages() error {
 			listed[c.Name+" "+c.Version] = true
 		}
 	}
-	if len(listed) != len(g.tree.Packages) {
-		return incomplete("%d packages listed, %d in the image", len(listed), len(g.tree.Packages))
+	var all []*apk.Package
+	if g.tree.Base != nil {
+		for i := range g.tree.Base.Installed {
+			all = append(all, &g.tree.Base.Installed[i].Package)
+		}
 	}
 	for i := range g.tree.Packages {
-		p := &g.tree.Packages[i].Receipt.Package
+		all = append(all, &g.tree.Packages[i].Receipt.Package)
+	}
+	if len(listed) != len(all) {
+		return incomplete("%d packages listed, %d in the image", len(listed), len(all))
+	}
+	for _, p := range all {
 		if !listed[p.Name+" "+p.Version] {
 			return incomplete("package %s is not listed", p.ID())
 		}

@@ -101,7 +101,7 @@ func (c *Component) cdx() cdx.Component {
 
 func (c *Component) cdxType() cdx.ComponentType {
 	switch c.Kind {
-	case KindImage, KindIndex:
+	case KindImage, KindIndex, KindBase:
 		return cdx.ComponentTypeContainer
 	case KindOS:
 		return cdx.ComponentTypeOS

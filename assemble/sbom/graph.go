@@ -15,6 +15,7 @@ const (
 	KindIndex     Kind = "index"
 	KindLayer     Kind = "layer"
 	KindOS        Kind = "os"
+	KindBase      Kind = "base" // the image that this one is built upon
 	KindPackage   Kind = "package"
 	KindConfig    Kind = "config"    // what a key of the configuration put into the image
 	KindGenerator Kind = "generator" // what a generator made: "installed-db", "ld.so.cache"
@@ -104,8 +105,8 @@ type License struct {
 
 // Graph is what is in one image.
 type Graph struct {
-	// Components are in a fixed order: image, system, layers, packages in
-	// installation order, configuration, generators, what embedded SBOMs
+	// Components are in a fixed order: image, system, base image, layers,
+	// packages of the base, packages in installation order, configuration, generators, what embedded SBOMs
 	// name, sources.
 	Components    []Component
 	Relationships []Relationship // sorted

@@ -235,7 +235,7 @@ func TestSatisfying(t *testing.T) {
 		pkg(t, "a", "1.0-r0", "", "x=2 virtual"),
 		pkg(t, "b", "2.0-r0", "", "x=3 a=9 virtual"),
 	}
-	b := builder{Graph: &Graph{tree: &rootfs.Tree{Packages: all}}}
+	b := builder{all: all}
 	for _, test := range []struct {
 		dep  string
 		want []int

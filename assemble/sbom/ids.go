@@ -1,6 +1,7 @@
 package sbom
 
 import (
+	"cmp"
 	"crypto/sha1"
 	"fmt"
 	"net/url"
@@ -8,8 +9,10 @@ import (
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	packageurl "github.com/package-url/packageurl-go"
 
+	"github.com/cairn-dev/cairn/assemble/layer"
 	"github.com/cairn-dev/cairn/packages/apk"
 )
 
@@ -97,9 +100,9 @@ func ociPURL(name string, digest v1.Hash, arch string) string {
 	return purl("oci", "", path.Base(name), digest.String(), q)
 }
 
-func layerPURL(img *Image, digest v1.Hash) string {
-	q := map[string]string{"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip"}
-	return purl("oci", "", path.Base(strings.ToLower(imageName(img, "layer"))), digest.String(), q)
+func layerPURL(img *Image, l *layer.Layer) string {
+	q := map[string]string{"mediaType": string(cmp.Or(l.MediaType, types.OCILayer))}
+	return purl("oci", "", path.Base(strings.ToLower(imageName(img, "layer"))), l.Digest.String(), q)
 }
 
 func sourcePURL(s Source) string {

@@ -15,8 +15,8 @@ import (
 // itself: identifiers get the package's as a prefix, so that two documents may
 // use the same ones.
 func (b *builder) merge() error {
-	for i := range b.tree.Packages {
-		r := b.tree.Packages[i].Receipt
+	for i := range b.all {
+		r := b.all[i].Receipt
 		at := b.packages[r.Package.Name]
 		for _, path := range embeddedPaths(r) {
 			err := b.mergeOne(at, &r.Package, r.Contents[path])

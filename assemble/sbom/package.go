@@ -12,8 +12,9 @@ import (
 
 // addPackages adds every package of the tree, whether or not it brings an SBOM.
 func (b *builder) addPackages() error {
-	for i := range b.tree.Packages {
-		p := &b.tree.Packages[i]
+	b.all = slices.Concat(b.basePackages(), b.tree.Packages)
+	for i := range b.all {
+		p := &b.all[i]
 		b.packages[p.Receipt.Package.Name] = b.add(b.packageComponent(p))
 	}
 	return nil
@@ -79,8 +80,8 @@ func download(p *rootfs.Package) string {
 // image to what its configuration asks for.
 func (b *builder) depend() error {
 	providers := b.providers()
-	for i := range b.tree.Packages {
-		p := &b.tree.Packages[i]
+	for i := range b.all {
+		p := &b.all[i]
 		from := b.packages[p.Receipt.Package.Name]
 		if p.Requested {
 			b.relate(0, DependsOn, from)
@@ -89,9 +90,9 @@ func (b *builder) depend() error {
 			if d.Conflict {
 				continue
 			}
-			found := satisfying(d, b.tree.Packages, providers[d.Name])
+			found := satisfying(d, b.all, providers[d.Name])
 			for _, at := range found {
-				b.relate(from, DependsOn, b.packages[b.tree.Packages[at].Receipt.Package.Name])
+				b.relate(from, DependsOn, b.packages[b.all[at].Receipt.Package.Name])
 			}
 			if len(found) == 0 {
 				b.Components[from].property("cairn:apk:unsatisfied", d.String())
@@ -105,8 +106,8 @@ func (b *builder) depend() error {
 // or provide it.
 func (b *builder) providers() map[string][]int {
 	m := map[string][]int{}
-	for i := range b.tree.Packages {
-		p := &b.tree.Packages[i].Receipt.Package
+	for i := range b.all {
+		p := &b.all[i].Receipt.Package
 		m[p.Name] = append(m[p.Name], i)
 		for _, d := range p.Provides {
 			if l := m[d.Name]; len(l) == 0 || l[len(l)-1] != i {

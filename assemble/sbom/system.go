@@ -10,6 +10,7 @@ import (
 
 	"github.com/cairn-dev/cairn/assemble/rootfs"
 	"github.com/cairn-dev/cairn/packages/apk"
+	"github.com/cairn-dev/cairn/packages/store"
 )
 
 // system is what os-release(5) says of the distribution. The zero value is an
@@ -32,8 +33,8 @@ func readSystem(t *rootfs.Tree) (system, error) {
 				continue
 			}
 			content := e.Content
-			if content == nil && e.Package >= 0 && e.Package < len(t.Packages) {
-				content = packageContent(&t.Packages[e.Package], e)
+			if content == nil && e.Package >= 0 && e.Package < t.Sources() {
+				content = packageContent(t.Receipt(e.Package), e)
 			}
 			return parseSystem(content), nil
 		}
@@ -43,12 +44,12 @@ func readSystem(t *rootfs.Tree) (system, error) {
 
 // packageContent finds a file's bytes in its package's receipt: under the
 // entry's path, or under the member's own where the two differ (usr-merge).
-func packageContent(p *rootfs.Package, e *rootfs.Entry) []byte {
-	if c, ok := p.Receipt.Contents[e.Path]; ok {
+func packageContent(r *store.Receipt, e *rootfs.Entry) []byte {
+	if c, ok := r.Contents[e.Path]; ok {
 		return c
 	}
-	if e.Member >= 0 && e.Member < len(p.Receipt.Entries) {
-		return p.Receipt.Contents[p.Receipt.Entries[e.Member].Path]
+	if e.Member >= 0 && e.Member < len(r.Entries) {
+		return r.Contents[r.Entries[e.Member].Path]
 	}
 	return nil
 }

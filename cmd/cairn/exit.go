@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/cairn-dev/cairn/assemble"
+	"github.com/cairn-dev/cairn/assemble/baseimage"
 	"github.com/cairn-dev/cairn/assemble/config"
 	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/packages/apk"
@@ -20,6 +21,7 @@ import (
 	"github.com/cairn-dev/cairn/sign/cosign"
 	"github.com/cairn-dev/cairn/sign/keys"
 	"github.com/cairn-dev/cairn/sign/policy"
+	"github.com/cairn-dev/cairn/sign/proof"
 	"github.com/cairn-dev/cairn/sign/target"
 	"github.com/cairn-dev/cairn/sign/verify"
 )
@@ -36,6 +38,7 @@ const (
 	exitStale       = 7
 	exitStorage     = 8
 	exitMissing     = 9
+	exitNotPinned   = 10
 	exitSignal      = 128 // plus the signal's number
 )
 
@@ -64,7 +67,13 @@ var classes = []struct {
 	is   func(error) bool
 }{
 	{exitUsage, isType[usageError]},
+	{exitUnverified, func(err error) bool { return errors.Is(err, proof.ErrUnproved) }},
+	{exitNotPinned, func(err error) bool { return errors.Is(err, proof.ErrNotPinned) }},
+	{exitMissing, func(err error) bool { return errors.Is(err, proof.ErrNoKit) }},
 	{exitStale, isType[*assemble.StaleError]},
+	{exitUnverified, func(err error) bool {
+		return isType[*baseimage.LayerError](err) || errors.Is(err, image.ErrBlobChanged)
+	}},
 	{exitStorage, isType[*cosign.IncompleteError]},
 	{exitMissing, isMissing},
 	{exitUsage, func(err error) bool { return anyOf(err, sign.ErrOptions, target.ErrReference, target.ErrAmbiguous) }},

@@ -123,6 +123,8 @@ func reasonText(r lock.Reason) string {
 		return ""
 	case "requested":
 		return "requested: " + r.Dependency
+	case "base":
+		return "base image"
 	case "install_if":
 		return "install_if " + strings.Join(r.By, " and ")
 	}

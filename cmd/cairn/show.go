@@ -14,6 +14,7 @@ import (
 	"github.com/cairn-dev/cairn/assemble"
 	"github.com/cairn-dev/cairn/assemble/config"
 	"github.com/cairn-dev/cairn/assemble/image"
+	"github.com/cairn-dev/cairn/assemble/layer"
 	"github.com/cairn-dev/cairn/packages/lock"
 )
 
@@ -128,8 +129,16 @@ func printRequest(w io.Writer, r lock.Request) error {
 			fmt.Fprintf(w, "  %s\n", s)
 		}
 	}
-	_, err := fmt.Fprintf(w, "layering: %s\n", r.Layering)
-	return err
+	if _, err := fmt.Fprintf(w, "layering: %s\n", r.Layering); err != nil || len(r.Base) == 0 {
+		return err
+	}
+	fmt.Fprintln(w, "base image:")
+	for i := range r.Base {
+		if _, err := fmt.Fprintf(w, "  %s %s\n", r.Base[i].Architecture, r.Base[i].Image); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // packageRow is a package in the output of show packages.
@@ -173,8 +182,12 @@ func packageRows(ctx context.Context, in *inputFlags, a *app, s subject, arg str
 			return nil, err
 		}
 	}
+	var all []lock.Package
+	for _, arch := range l.Architectures() {
+		all = append(all, basePackages(l, arch)...)
+	}
 	rows := []packageRow{}
-	for _, p := range l.Contents.Packages {
+	for _, p := range append(all, l.Contents.Packages...) {
 		r := packageRow{Name: p.Name, Version: p.Version, Arch: p.Architecture, Source: p.URL}
 		if p.Cairn != nil {
 			r.Origin, r.Size, r.Reason = p.Cairn.Origin, p.Cairn.Size, reasonText(p.Cairn.Reason)
@@ -339,6 +352,9 @@ func plannedLayers(ctx context.Context, in *inputFlags, a *app, s subject, arg s
 		}
 		for _, l := range d.Layers {
 			r := layerRow{Arch: p.Arch.APK, Kind: string(l.Kind), Size: l.Size, Entries: l.Entries, Packages: l.Packages}
+			if l.Kind == layer.Base {
+				r.Comment = "base image"
+			}
 			if !l.Digest.IsZero() {
 				r.Digest = l.Digest.String()
 			}

@@ -65,12 +65,7 @@ var errNotInLock = errors.New("not in the image")
 func why(l *lock.Lock, name string) ([]chain, error) {
 	var out []chain
 	for _, arch := range l.Architectures() {
-		pkgs := map[string]*lock.Package{}
-		for i := range l.Contents.Packages {
-			if p := &l.Contents.Packages[i]; p.Architecture == arch {
-				pkgs[p.Name] = p
-			}
-		}
+		pkgs := packagesOf(l, arch)
 		if pkgs[name] == nil {
 			continue
 		}
@@ -93,6 +88,36 @@ func why(l *lock.Lock, name string) ([]chain, error) {
 	return out, nil
 }
 
+// packagesOf are the packages of one architecture by name, those of the base
+// image included.
+func packagesOf(l *lock.Lock, arch string) map[string]*lock.Package {
+	pkgs := map[string]*lock.Package{}
+	for _, p := range basePackages(l, arch) {
+		pkgs[p.Name] = &p
+	}
+	for i := range l.Contents.Packages {
+		if p := &l.Contents.Packages[i]; p.Architecture == arch {
+			pkgs[p.Name] = p
+		}
+	}
+	return pkgs
+}
+
+// basePackages are the packages that a lock's base image has.
+func basePackages(l *lock.Lock, arch string) []lock.Package {
+	base := l.Base(arch)
+	if base == nil {
+		return nil
+	}
+	var out []lock.Package
+	for _, p := range base.Packages {
+		name, version, _ := strings.Cut(p, "=")
+		out = append(out, lock.Package{Name: name, Version: version, Architecture: arch,
+			Cairn: &lock.PackageExtra{Reason: lock.Reason{Kind: "base"}}})
+	}
+	return out
+}
+
 func sameLink(a, b link) bool {
 	return a.Package == b.Package && reasonText(a.Reason) == reasonText(b.Reason)
 }
@@ -109,7 +134,7 @@ func follow(pkgs map[string]*lock.Package, name string) []link {
 		if p == nil || p.Cairn == nil {
 			continue
 		}
-		if p.Cairn.Reason.Kind == "requested" {
+		if k := p.Cairn.Reason.Kind; k == "requested" || k == "base" {
 			return links(pkgs, next, at)
 		}
 		for _, by := range p.Cairn.Reason.By {
@@ -158,7 +183,10 @@ func (in *inputFlags) lockOf(ctx context.Context, a *app, path string) (*lock.Lo
 		return nil, err
 	}
 	if l != nil {
-		return l, assemble.CheckLock(l, cfg)
+		if err := assemble.CheckLock(ctx, l, cfg); err != nil {
+			return nil, err
+		}
+		return assemble.WithBase(ctx, l, cfg)
 	}
 	p := newProgress(a)
 	defer p.stop()

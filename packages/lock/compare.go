@@ -22,6 +22,7 @@ func (l *Lock) Stale(r Request) []string {
 	out = append(out, difference("keyring", old.Keyring, r.Keyring)...)
 	out = append(out, difference("archs", old.Architectures, r.Architectures)...)
 	out = append(out, fileDifference(old.Files, r.Files)...)
+	out = append(out, baseDifference(old.Base, r.Base)...)
 	if old.Layering != r.Layering {
 		out = append(out, fmt.Sprintf("layering: locked %s, now %s", orNone(old.Layering), orNone(r.Layering)))
 	}
@@ -73,6 +74,30 @@ func fileDifference(old, now []File) []string {
 	for _, f := range old {
 		if _, gone := was[f.Path]; gone {
 			out = append(out, "files: removed "+f.Path)
+		}
+	}
+	return out
+}
+
+// baseDifference compares the base images of the architectures that now has; a
+// lock may have more.
+func baseDifference(old, now []Base) []string {
+	var out []string
+	for i := range now {
+		n, arch := &now[i], now[i].Architecture
+		o := baseOf(old, arch)
+		switch {
+		case o == nil:
+			out = append(out, fmt.Sprintf("base image (%s): locked none, now %s", arch, n.Image))
+		case o.Image != n.Image:
+			out = append(out, fmt.Sprintf("base image (%s): locked %s, now %s", arch, o.Image, n.Image))
+		case o.Index != n.Index:
+			out = append(out, fmt.Sprintf("index of the base image (%s): locked %s, now %s", arch, o.Index, n.Index))
+		}
+	}
+	if len(now) == 0 {
+		for i := range old {
+			out = append(out, fmt.Sprintf("base image (%s): locked %s, now none", old[i].Architecture, old[i].Image))
 		}
 	}
 	return out

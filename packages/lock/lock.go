@@ -22,14 +22,20 @@
 package lock
 
 import (
+	"strings"
+
 	"github.com/cairn-dev/cairn/packages/apk"
 )
 
 // Version is apko's format version, the only one there is.
 const Version = "v1"
 
-// Format is the version of cairn's own part.
-const Format = 1
+// Format is the version of cairn's own part. Locks on a base image have
+// FormatBase: an older release must not take them for locks of the whole image.
+const (
+	Format     = 1
+	FormatBase = 2
+)
 
 // Lock is a lock file.
 type Lock struct {
@@ -140,6 +146,17 @@ type Request struct {
 	Architectures []string `json:"architectures"`
 	Files         []File   `json:"files,omitempty"`
 	Layering      string   `json:"layering,omitempty"` // "package/100"
+	// Base is the base image, one per architecture.
+	Base []Base `json:"base,omitempty"`
+}
+
+// Base is a base image that packages were resolved on top of.
+type Base struct {
+	Architecture string     `json:"architecture"`
+	Image        apk.SHA256 `json:"image"` // of its manifest
+	Index        apk.SHA256 `json:"index"` // of the APKINDEX with its packages
+	// Packages are those in it, as name=version, in the order of the index.
+	Packages []string `json:"packages"`
 }
 
 // File is an inline or local file of the configuration.
@@ -171,17 +188,54 @@ type Layers struct {
 }
 
 // Architectures returns the architectures that have packages, in the order in
-// which they stand.
+// which they stand, and then those that have a base image only.
 func (l *Lock) Architectures() []string {
 	var out []string
 	seen := map[string]bool{}
-	for i := range l.Contents.Packages {
-		if a := l.Contents.Packages[i].Architecture; !seen[a] {
+	add := func(a string) {
+		if !seen[a] {
 			seen[a] = true
 			out = append(out, a)
 		}
 	}
+	for i := range l.Contents.Packages {
+		add(l.Contents.Packages[i].Architecture)
+	}
+	if l.Cairn != nil {
+		for i := range l.Cairn.Request.Base {
+			add(l.Cairn.Request.Base[i].Architecture)
+		}
+	}
 	return out
+}
+
+// Base returns the base image of one architecture (apk's spelling); nil when
+// there is none, or apko wrote the lock.
+func (l *Lock) Base(arch string) *Base {
+	if l.Cairn == nil {
+		return nil
+	}
+	return baseOf(l.Cairn.Request.Base, arch)
+}
+
+func baseOf(list []Base, arch string) *Base {
+	for i := range list {
+		if list[i].Architecture == arch {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+// Version returns the version that the base has of a package; empty when it has
+// none.
+func (b *Base) Version(name string) string {
+	for _, p := range b.Packages {
+		if n, version, _ := strings.Cut(p, "="); n == name {
+			return version
+		}
+	}
+	return ""
 }
 
 // For returns the packages of one architecture (apk's spelling), in

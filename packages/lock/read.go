@@ -98,8 +98,11 @@ func (l *Lock) check() error {
 	if l.Version != Version {
 		return fmt.Errorf("version: found %q, expected %q", l.Version, Version)
 	}
-	if l.Cairn != nil && (l.Cairn.Format < 1 || l.Cairn.Format > Format) {
-		return fmt.Errorf("cairn.format: found %d, this release reads up to %d: use a newer cairn", l.Cairn.Format, Format)
+	if l.Cairn != nil && (l.Cairn.Format < 1 || l.Cairn.Format > FormatBase) {
+		return fmt.Errorf("cairn.format: found %d, this release reads up to %d: use a newer cairn", l.Cairn.Format, FormatBase)
+	}
+	if err := l.checkBase(); err != nil {
+		return err
 	}
 	seen := map[string]int{}
 	for i := range l.Contents.Packages {
@@ -112,6 +115,33 @@ func (l *Lock) check() error {
 			return fmt.Errorf("contents.packages[%d]: %s stands twice for %s, first at [%d]", i, p.Name, p.Architecture, first)
 		}
 		seen[id] = i
+	}
+	return nil
+}
+
+// checkBase checks the base images: each pinned, none twice, and no package of
+// one locked again.
+func (l *Lock) checkBase() error {
+	if l.Cairn == nil {
+		return nil
+	}
+	list := l.Cairn.Request.Base
+	for i := range list {
+		b := &list[i]
+		switch {
+		case b.Architecture == "":
+			return fmt.Errorf("cairn.request.base[%d]: architecture: missing", i)
+		case b.Image.IsZero() || b.Index.IsZero():
+			return fmt.Errorf("cairn.request.base[%d]: image and index are required", i)
+		case baseOf(list, b.Architecture) != b:
+			return fmt.Errorf("cairn.request.base[%d]: %s stands twice", i, b.Architecture)
+		}
+	}
+	for i := range l.Contents.Packages {
+		p := &l.Contents.Packages[i]
+		if b := l.Base(p.Architecture); b != nil && b.Version(p.Name) != "" {
+			return fmt.Errorf("contents.packages[%d]: %s: the base image holds %s-%s", i, p.Name, p.Name, b.Version(p.Name))
+		}
 	}
 	return nil
 }

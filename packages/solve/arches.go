@@ -92,13 +92,17 @@ func (a *agreement) solve(ctx context.Context) error {
 }
 
 // differences returns the names that solutions have in different versions,
-// sorted.
+// sorted. What a base image holds is as it is.
 func (a *agreement) differences() []string {
 	version := map[string]string{}
 	different := map[string]bool{}
+	held := a.held()
 	for _, s := range a.solutions {
 		for _, c := range s.Choices {
 			p := c.Package
+			if held[p.Name] {
+				continue
+			}
 			if v, ok := version[p.Name]; !ok {
 				version[p.Name] = p.Version
 			} else if v != p.Version {
@@ -107,6 +111,19 @@ func (a *agreement) differences() []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(different))
+}
+
+// held are the names of the packages of all base images.
+func (a *agreement) held() map[string]bool {
+	held := map[string]bool{}
+	for i := range a.requests {
+		if ix := a.requests[i].Base; ix != nil {
+			for at := range ix.Len() {
+				held[ix.Package(at).Name] = true
+			}
+		}
+	}
+	return held
 }
 
 // settle asks the newest chosen version of name of all that have the name, or

@@ -79,8 +79,8 @@ func (e *UnknownTagError) Error() string {
 // UnsatisfiableError says that no set of packages satisfies the request.
 type UnsatisfiableError struct {
 	Arch string // may be empty
-	// Request holds the entries of the request that cannot be had together; one
-	// or more.
+	// Request holds the entries of the request that cannot be had together; none
+	// when the packages of the base image exclude each other.
 	Request []apk.Dependency
 	// Facts is a smallest set of facts that exclude each other (leave one out
 	// and there is a solution), in the order in which the request leads to them.
@@ -111,6 +111,9 @@ func (e *UnsatisfiableError) Error() string {
 	verb := "cannot be installed"
 	if len(names) > 1 {
 		verb = "cannot be installed together"
+	}
+	if len(names) == 0 {
+		names, verb = []string{"the packages of the base image"}, "do not fit together"
 	}
 	fmt.Fprintf(&b, "request%s: %s %s:", onArch(e.Arch), strings.Join(names, " and "), verb)
 	for _, fact := range e.Facts {

@@ -14,7 +14,7 @@ func (u *universe) explain(against []*fact) error {
 	e := &UnsatisfiableError{Arch: u.request.Arch}
 	for _, f := range facts {
 		if f.by == nil && (f.kind == needs || f.kind == excludes) {
-			if !slices.Contains(e.Request, *f.need.atom) {
+			if !slices.Contains(e.Request, *f.need.atom) && u.held.of(f.need) == nil {
 				e.Request = append(e.Request, *f.need.atom)
 			}
 		}
@@ -161,6 +161,10 @@ func (t *teller) hint(s string) {
 
 // sayNeeds tells a dependency, and at its first mention who can satisfy it.
 func (t *teller) sayNeeds(by []*candidate, f *fact) {
+	if p := t.u.held.of(f.need); p != nil && f.by == nil {
+		t.line("the base image holds " + p.ID())
+		return
+	}
 	who := "the request asks for "
 	if f.by != nil {
 		who = versionsOf(by) + verb(by, " depends on ", " depend on ")
@@ -218,6 +222,9 @@ func (t *teller) availability(f *fact) string {
 
 // where names the repository of c.
 func (t *teller) where(c *candidate) string {
+	if t.u.held.has(c) {
+		return ", which the base image holds"
+	}
 	if url := t.u.request.Repositories[c.repo].URL; url != "" {
 		return " (" + url + ")"
 	}

@@ -20,6 +20,12 @@ func (u *universe) solution(a *arrangement) *Solution {
 // the packages that complete its conditions.
 func (u *universe) reasons(a *arrangement) map[*candidate]Reason {
 	r := reasoner{in: newProvision(a.order), reasons: make(map[*candidate]Reason, len(a.order))}
+	for _, c := range a.order {
+		if u.held.has(c) {
+			r.reasons[c] = Reason{Kind: InBase}
+			r.next = append(r.next, c)
+		}
+	}
 	for _, d := range u.world {
 		r.reach(d, Reason{Kind: Requested, Dependency: d.atom.String()})
 	}

@@ -55,6 +55,10 @@ type Request struct {
 	// Forbid excludes single packages ("name" → versions) from consideration,
 	// with the reason to print when that makes the request impossible.
 	Forbid map[string]map[string]string
+	// Base holds the packages that are there already, those of a base image; nil
+	// for none. Each stays as it is, and no other package of its name is
+	// possible.
+	Base Index
 	// Steps bounds the search that begins where apk-tools would give up; 0 means
 	// a default that is some seconds' work. See LimitError.
 	Steps int
@@ -70,8 +74,10 @@ type Solution struct {
 
 // Choice is one package of a solution.
 type Choice struct {
-	Package    *apk.Package
-	Repository int // position in Request.Repositories
+	Package *apk.Package
+	// Repository is the position in Request.Repositories, len(Repositories) for
+	// a package of Request.Base.
+	Repository int
 	Reason     Reason
 }
 
@@ -83,6 +89,7 @@ const (
 	Requested  ReasonKind = "requested"  // an entry of the request names it
 	Depended   ReasonKind = "depends"    // a chosen package depends on it
 	InstallIf  ReasonKind = "install_if" // all its install_if conditions hold
+	InBase     ReasonKind = "base"       // it is in the base image
 	Conflicted ReasonKind = "conflicts"  // only in explanations
 )
 
@@ -90,7 +97,8 @@ const (
 type Reason struct {
 	Kind ReasonKind
 	// By names the chosen package that depends on this one (Depended) or the
-	// packages that completed its conditions (InstallIf). Empty for Requested.
+	// packages that completed its conditions (InstallIf). Empty for Requested
+	// and InBase.
 	By []string
 	// Dependency is the atom that asked, as written: "so:libssl.so.3".
 	Dependency string

@@ -24,6 +24,7 @@ type universe struct {
 	asked      map[*name]bool
 	places     [][]*candidate // per repository: by position in its index
 	bySum      map[apk.SHA1]*candidate
+	held       base
 	slabs      slabs
 }
 
@@ -127,7 +128,10 @@ func (c *candidate) conflictsWithItself(d demand, p provider) bool {
 
 // discover builds the universe of a request.
 func discover(req *Request) (*universe, error) {
+	held := newBase(req)
+	req = held.request
 	u := &universe{
+		held:    held,
 		request: req,
 		tags:    []string{""},
 		names:   make(map[string]*name, min(2048, countPackages(req))),
@@ -173,6 +177,9 @@ func (u *universe) setWorld() error {
 		n := u.name(d.Name)
 		u.asked[n] = true
 		u.world = append(u.world, demand{n, d})
+	}
+	for _, d := range u.held.demands {
+		u.world = append(u.world, demand{u.name(d.Name), d})
 	}
 	slices.SortStableFunc(u.world, func(a, b demand) int { return displayOrder(a.name.text, b.name.text) })
 	return nil
@@ -252,6 +259,9 @@ func (u *universe) candidate(repo, pos int) *candidate {
 	}
 	r := &u.request.Repositories[repo]
 	p := r.Index.Package(pos)
+	if c := u.displaced(repo, pos, p); c != nil {
+		return c
+	}
 	c := u.bySum[p.Checksum]
 	if c == nil || p.Checksum.IsZero() || c.pkg.Name != p.Name {
 		c = u.newCandidate(repo, pos, p)

@@ -170,7 +170,7 @@ func decodeReceipt(b []byte, name string, l apk.Limits) (*Receipt, error) {
 }
 
 // bind reads the control section and checks that it and the rest belong
-// together.
+// together, and to the receipt's file name unless that is empty.
 func (r *Receipt) bind(name string, l apk.Limits) error {
 	head, err := apk.ReadHead(bufio.NewReaderSize(bytes.NewReader(r.Control), 512), l)
 	if err != nil {
@@ -181,7 +181,7 @@ func (r *Receipt) bind(name string, l apk.Limits) error {
 	}
 	r.complete(head)
 	sum := head.ControlSHA1.Hex()
-	if want, variant, more := strings.Cut(name, "."); sum != want || more && !strings.HasPrefix(r.FileSHA256.Hex(), variant) {
+	if want, variant, more := strings.Cut(name, "."); name != "" && sum != want || more && !strings.HasPrefix(r.FileSHA256.Hex(), variant) {
 		return fmt.Errorf("it is that of %s with control section %s", r.ID(), sum)
 	}
 	if want := r.Package.DataHash; !want.IsZero() && want != r.DataHash {

@@ -10,6 +10,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/cairn-dev/cairn/packages/apk/apktest"
 	"github.com/cairn-dev/cairn/sign/evidence"
 	"github.com/cairn-dev/cairn/sign/evidence/evidencetest"
 	"github.com/cairn-dev/cairn/sign/verify"
@@ -42,6 +43,7 @@ func newWorld(t *testing.T) *world {
 	w.custom = evidencetest.Statement(w.image, "", "https://example.test/scan-failed/v1", map[string]any{"ok": false})
 	w.write(t, "cosign.pub", w.key.PEM())
 	w.write(t, "other.pub", w.other.PEM())
+	w.write(t, "apk.rsa.pub", apktest.NewKey("apk.rsa.pub").PublicPEM())
 	w.write(t, "root.json", w.authority.RootJSON(false))
 	w.write(t, "root-ct.json", w.authority.RootJSON(true))
 	return w

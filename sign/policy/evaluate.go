@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,7 +11,9 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/cairn-dev/cairn/packages/apk"
+	"github.com/cairn-dev/cairn/packages/repository"
 	"github.com/cairn-dev/cairn/sign/evidence"
+	"github.com/cairn-dev/cairn/sign/target"
 	"github.com/cairn-dev/cairn/sign/verify"
 )
 
@@ -20,11 +23,12 @@ type Contents interface {
 	Installed(ctx context.Context, image v1.Hash) ([]apk.InstalledPackage, error)
 }
 
-// Prover makes the composition proof of an image. It returns one line per thing
+// Prover makes the composition proof of an image, which may rest on the keys. It
+// returns one line per thing
 // that is not proved, none when everything is; the error says that the proof
 // could not be made.
 type Prover interface {
-	Prove(ctx context.Context, subject v1.Hash) (unproved []string, err error)
+	Prove(ctx context.Context, subject v1.Hash, keys []repository.Key) (unproved []string, err error)
 }
 
 // Input is what is known about an image.
@@ -339,7 +343,7 @@ func (ev *evaluation) images() []checkedSubject {
 }
 
 func (ev *evaluation) proof(ctx context.Context) error {
-	if !ev.file.CompositionProof {
+	if ev.file.CompositionProof == nil {
 		return nil
 	}
 	const required = "a proof of where every byte came from"
@@ -347,10 +351,12 @@ func (ev *evaluation) proof(ctx context.Context) error {
 		ev.verdict.Add("compositionProof", "", required, "none", "this program cannot make composition proofs here")
 		return nil
 	}
-	unproved, err := ev.in.Prover.Prove(ctx, ev.in.Subjects[0].Digest)
+	unproved, err := ev.in.Prover.Prove(ctx, ev.in.Subjects[0].Digest, ev.proofKeys)
 	switch {
-	case err != nil && ctx.Err() != nil:
+	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(err, target.ErrUnreachable):
+		return err
 	case err != nil:
 		ev.verdict.Add("compositionProof", "", required, "none", err.Error())
 	case len(unproved) > 0:

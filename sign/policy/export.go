@@ -58,7 +58,7 @@ func (x *exporter) unsupported(e *Entry) {
 	}{
 		{f.Provenance != nil, "provenance"}, {f.SBOM != nil, "sbom"}, {f.Packages != nil, "packages"},
 		{f.Licenses != nil, "licenses"}, {f.Vulnerabilities != nil, "vulnerabilities"}, {f.MaxAge != "", "maxAge"},
-		{f.CompositionProof, "compositionProof"}, {len(f.Rules) > 0, "rules"}, {f.Children != "", "children"},
+		{f.CompositionProof != nil, "compositionProof"}, {len(f.Rules) > 0, "rules"}, {f.Children != "", "children"},
 		{f.Signers != nil && f.Signers.Repository != "", "signers.repository"},
 	} {
 		if r.set {

@@ -30,7 +30,7 @@ images:
 	}
 	b.WriteString(`    # children: all            # every manifest of an index is signed as well
     # provenance:
-    #   builders: [local]
+    #   builders: ["https://ci.example.com/builder"]
     #   digestPinned: true
     # sbom:
     #   complete: true         # lists exactly what is installed in the image

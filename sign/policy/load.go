@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cairn-dev/cairn/packages/apk"
+	"github.com/cairn-dev/cairn/packages/repository"
 	"github.com/cairn-dev/cairn/sign/verify"
 )
 
@@ -304,6 +305,9 @@ func (c *compiler) conditions(key string, f EntryFile, e *Entry) {
 	if v := f.Vulnerabilities; v != nil {
 		e.scanAge = c.duration(key+".vulnerabilities.maxAge", v.MaxAge)
 	}
+	if f.CompositionProof != nil {
+		e.proofKeys = c.proofKeys(key+".compositionProof.keys", f.CompositionProof.Keys)
+	}
 	for i, r := range f.Rules {
 		at := fmt.Sprintf("%s.rules[%d]", key, i)
 		if r.CEL == "" {
@@ -316,6 +320,27 @@ func (c *compiler) conditions(key string, f EntryFile, e *Entry) {
 		}
 		e.rules = append(e.rules, rule)
 	}
+}
+
+func (c *compiler) proofKeys(key string, files []string) []repository.Key {
+	var out []repository.Key
+	if len(files) == 0 && c.places[key] != at0 {
+		c.bad(key, "empty", "expected at least one key", "a proof by keys that came with the image proves nothing")
+	}
+	for i, name := range files {
+		at := fmt.Sprintf("%s[%d]", key, i)
+		text, ok := c.read(at, name, 64<<10)
+		if !ok {
+			continue
+		}
+		k, err := repository.ParseKey(name, text)
+		if err != nil {
+			c.bad(at, "bad key", err.Error(), "")
+			continue
+		}
+		out = append(out, k)
+	}
+	return out
 }
 
 func (c *compiler) dependencies(key string, list []string) []apk.Dependency {

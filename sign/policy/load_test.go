@@ -68,6 +68,8 @@ func TestBadPolicies(t *testing.T) {
 		{"no severity", entry("    vulnerabilities: {}\n"), "p.yaml:6:22: images[0].vulnerabilities.maxSeverity: missing: expected maxSeverity here"},
 		{"bad package", entry("    packages: {forbidden: [\"a<\"]}\n"), "p.yaml:6:28: images[0].packages.forbidden[0]: not a package: dependency \"a<\": no version after \"<\""},
 		{"package negated", entry("    packages: {required: [\"!a\"]}\n"), "p.yaml:6:27: images[0].packages.required[0]: not a package: found a \"!\", expected a package with or without a version"},
+		{"proof without keys", entry("    compositionProof: {keys: []}\n"), "p.yaml:6:30: images[0].compositionProof.keys: empty: expected at least one key\n  hint: a proof by keys that came with the image proves nothing"},
+		{"proof with a bad key", entry("    compositionProof: {keys: [bad.pub]}\n"), "p.yaml:6:31: images[0].compositionProof.keys[0]: bad key: "},
 		{"bad CEL", entry("    rules: [{name: a, cel: \"image.\"}]\n"), "p.yaml:6:28: images[0].rules[0].cel: not an expression: 1:7: Syntax error: no viable alternative at input '.' | image. | ......^"},
 		{"CEL of another type", entry("    rules: [{name: a, cel: \"1 + 1\"}]\n"), "p.yaml:6:28: images[0].rules[0].cel: not an expression: gives int, expected true or false"},
 		{"CEL with an unknown name", entry("    rules: [{name: a, cel: \"imag.digest == ''\"}]\n"), "p.yaml:6:28: images[0].rules[0].cel: not an expression: 1:1: undeclared reference to 'imag' (in container '') | imag.digest == '' | ^"},

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/cairn-dev/cairn/packages/apk"
+	"github.com/cairn-dev/cairn/packages/repository"
 	"github.com/cairn-dev/cairn/sign/verify"
 )
 
@@ -47,7 +48,7 @@ type EntryFile struct {
 	MaxAge           string             `yaml:"maxAge" format:"duration" doc:"The oldest signature that counts, by its signed time; such as 30d or 12h."`
 	RequireDigest    bool               `yaml:"requireDigest" doc:"Refuse references without a digest."`
 	Children         string             `yaml:"children" enum:"all" doc:"all: every manifest of an index must be signed as well."`
-	CompositionProof bool               `yaml:"compositionProof" doc:"Require that the origin of every byte is proved."`
+	CompositionProof *ProofFile         `yaml:"compositionProof" doc:"Require that the origin of every byte is proved, from the registry alone."`
 	Rules            []RuleFile         `yaml:"rules" doc:"Further conditions, as CEL expressions."`
 }
 
@@ -97,6 +98,11 @@ type ProvenanceFile struct {
 	SigningKeys   []string `yaml:"signingKeys" doc:"SHA-256 fingerprints of the keys that may have signed packages and indexes."`
 	DigestPinned  bool     `yaml:"digestPinned" doc:"Every material must have a digest."`
 	AllowUnsafe   bool     `yaml:"allowUnsafe" doc:"Accept builds with unsafe flags; they are refused when not given."`
+}
+
+// ProofFile says what a composition proof may rest on.
+type ProofFile struct {
+	Keys []string `yaml:"keys" required:"true" doc:"Paths of the public keys (PEM) that may have signed packages and indexes, from the policy's directory."`
 }
 
 // SBOMFile says what SBOM is required.
@@ -158,6 +164,7 @@ type Entry struct {
 	forbidden []apk.Dependency
 	required  []apk.Dependency
 	rules     []celRule
+	proofKeys []repository.Key
 }
 
 // Allow reports whether the entry lets images in without looking at them.

@@ -135,7 +135,7 @@ func (ev *evaluation) materialProblems(m material) []string {
 	if r := m.repository(); len(ev.repos) > 0 && !matchAny(ev.repos, strings.TrimSuffix(r, "/")) {
 		out = append(out, fmt.Sprintf("%s is from %q", m.text(), r))
 	}
-	if k := m.annotation("signingKey", "signingKeyFingerprint", "keyFingerprint"); len(f.SigningKeys) > 0 && !hasKey(f.SigningKeys, k) {
+	if k := m.annotation("signingKeySha256"); len(f.SigningKeys) > 0 && !hasKey(f.SigningKeys, k) {
 		out = append(out, fmt.Sprintf("%s is signed by key %q", m.text(), k))
 	}
 	return out
@@ -159,7 +159,9 @@ func (m material) pinned() bool {
 // kind is "package" or "index" for what repositories deliver, empty for other
 // materials.
 func (m material) kind() string {
-	switch {
+	switch k := m.annotation("kind"); {
+	case k == "package" || k == "index":
+		return k
 	case strings.HasPrefix(m.URI, "pkg:apk/"):
 		return "package"
 	case strings.HasSuffix(m.URI, "/APKINDEX.tar.gz"):
@@ -200,10 +202,11 @@ func (m material) text() string {
 	return m.Name
 }
 
-// configSource is where the configuration came from: the "uri" of the external
-// parameter config, configSource or source, or that parameter itself.
+// configSource is where the configuration came from: the external parameter
+// source ("URL@REVISION"), or the "uri" of config or source where another
+// builder has an object there.
 func configSource(p *slsa) string {
-	for _, name := range []string{"config", "configSource", "source"} {
+	for _, name := range []string{"source", "config"} {
 		raw := p.BuildDefinition.ExternalParameters[name]
 		var s string
 		if json.Unmarshal(raw, &s) == nil && s != "" {
@@ -219,12 +222,22 @@ func configSource(p *slsa) string {
 	return ""
 }
 
-// unsafeFlags are the unsafe choices that provenance records: the external
-// parameter "unsafe", a list of names or an object of switches, and parameters
-// whose names begin with "unsafe".
+// unsafeFlags are the unsafe choices that provenance records: flags.unsafe among
+// the external parameters, a list of names, and what other builders may call so:
+// parameters and flags whose names begin with "unsafe".
 func unsafeFlags(p *slsa) []string {
+	out := unsafeIn(p.BuildDefinition.ExternalParameters)
+	var flags map[string]json.RawMessage
+	if json.Unmarshal(p.BuildDefinition.ExternalParameters["flags"], &flags) == nil {
+		out = append(out, unsafeIn(flags)...)
+	}
+	sort.Strings(out)
+	return out
+}
+
+func unsafeIn(parameters map[string]json.RawMessage) []string {
 	var out []string
-	for name, raw := range p.BuildDefinition.ExternalParameters {
+	for name, raw := range parameters {
 		if !strings.HasPrefix(name, "unsafe") {
 			continue
 		}
@@ -244,6 +257,5 @@ func unsafeFlags(p *slsa) []string {
 			out = append(out, name)
 		}
 	}
-	sort.Strings(out)
 	return out
 }

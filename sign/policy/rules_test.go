@@ -12,6 +12,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/cairn-dev/cairn/packages/apk"
+	"github.com/cairn-dev/cairn/packages/repository"
 	"github.com/cairn-dev/cairn/sign/evidence/evidencetest"
 	"github.com/cairn-dev/cairn/sign/verify"
 )
@@ -43,7 +44,9 @@ type prover struct {
 	err      error
 }
 
-func (p prover) Prove(context.Context, v1.Hash) ([]string, error) { return p.unproved, p.err }
+func (p prover) Prove(_ context.Context, _ v1.Hash, keys []repository.Key) ([]string, error) {
+	return p.unproved, p.err
+}
 
 func spdx(image v1.Hash, purls ...string) []byte {
 	var packages []any
@@ -54,13 +57,13 @@ func spdx(image v1.Hash, purls ...string) []byte {
 }
 
 func build(image v1.Hash, change func(definition, external map[string]any)) []byte {
-	external := map[string]any{"config": map[string]any{"uri": "git+https://git.example/images@v1"}}
+	external := map[string]any{"source": "https://git.example/images@v1"}
 	definition := map[string]any{"buildType": "https://example.test/build/v1", "externalParameters": external,
 		"resolvedDependencies": []any{
 			map[string]any{"uri": "pkg:apk/wolfi/app@1.0-r0", "downloadLocation": "https://apk.example/os/x86_64/app-1.0-r0.apk",
-				"digest": map[string]any{"sha256": "00"}, "annotations": map[string]any{"signingKey": "sha256:AB"}},
+				"digest": map[string]any{"sha256": "00"}, "annotations": map[string]any{"signingKeySha256": "sha256:AB"}},
 			map[string]any{"uri": "https://apk.example/os/x86_64/APKINDEX.tar.gz", "digest": map[string]any{"sha256": "01"},
-				"annotations": map[string]any{"signingKey": "ab"}},
+				"annotations": map[string]any{"signingKeySha256": "ab"}},
 		}}
 	change(definition, external)
 	return evidencetest.Statement(image, "", verify.PredicateProvenance, map[string]any{
@@ -83,7 +86,7 @@ const fullProvenance = `
     provenance:
       builders: [local]
       buildTypes: ["https://example.test/build/v1"]
-      configSources: ["git+https://git.example/**"]
+      configSources: ["https://git.example/**"]
       repositories: ["https://apk.example/os"]
       signingKeys: ["sha256:ab"]
       digestPinned: true
@@ -135,16 +138,16 @@ func TestRules(t *testing.T) {
 			return [][]byte{build(h, func(d, _ map[string]any) { d["buildType"] = "x" })}
 		}, nil, nil, `provenance: {referrer}: build type is "x"`},
 		{"configuration from elsewhere", fullProvenance, func(h v1.Hash) [][]byte {
-			return [][]byte{build(h, func(_, e map[string]any) { e["config"] = "git+https://git.evil/images" })}
-		}, nil, nil, `provenance: {referrer}: configuration is from "git+https://git.evil/images"`},
+			return [][]byte{build(h, func(_, e map[string]any) { e["source"] = map[string]any{"uri": "https://git.evil/images"} })}
+		}, nil, nil, `provenance: {referrer}: configuration is from "https://git.evil/images"`},
 		{"unsafe flags", "    provenance: {}\n", func(h v1.Hash) [][]byte {
-			return [][]byte{build(h, func(_, e map[string]any) { e["unsafe"] = []string{"unsigned-index"} })}
+			return [][]byte{build(h, func(_, e map[string]any) { e["flags"] = map[string]any{"unsafe": []string{"unsigned-index"}} })}
 		}, nil, nil, `provenance: {referrer}: built with unsigned-index`},
 		{"unsafe flags as switches", "    provenance: {}\n", func(h v1.Hash) [][]byte {
 			return [][]byte{build(h, func(_, e map[string]any) { e["unsafe"] = map[string]any{"a": true, "b": false}; e["unsafeX"] = true })}
 		}, nil, nil, `provenance: {referrer}: built with a, unsafeX`},
 		{"unsafe flags accepted", "    provenance: {allowUnsafe: true}\n", func(h v1.Hash) [][]byte {
-			return [][]byte{build(h, func(_, e map[string]any) { e["unsafe"] = []string{"unsigned-index"} })}
+			return [][]byte{build(h, func(_, e map[string]any) { e["flags"] = map[string]any{"unsafe": []string{"unsigned-index"}} })}
 		}, nil, nil, ""},
 		{"material without digest", fullProvenance, func(h v1.Hash) [][]byte {
 			return [][]byte{build(h, func(d, _ map[string]any) {
@@ -154,7 +157,7 @@ func TestRules(t *testing.T) {
 		{"package from elsewhere", fullProvenance, func(h v1.Hash) [][]byte {
 			return [][]byte{build(h, func(d, _ map[string]any) {
 				d["resolvedDependencies"] = []any{map[string]any{"uri": "pkg:apk/x/y@1", "downloadLocation": "https://evil.example/os/x86_64/y-1.apk",
-					"digest": map[string]any{"sha256": "1"}, "annotations": map[string]any{"signingKey": "cd"}}}
+					"digest": map[string]any{"sha256": "1"}, "annotations": map[string]any{"signingKeySha256": "cd"}}}
 			})}
 		}, nil, nil, `provenance: {referrer}: pkg:apk/x/y@1 is from "https://evil.example/os"; pkg:apk/x/y@1 is signed by key "cd"`},
 		{"one good statement is enough", "    provenance: {builders: [local]}\n", func(h v1.Hash) [][]byte { return [][]byte{provenance(h, "evil"), build(h, same)} }, nil, nil, ""},
@@ -183,10 +186,10 @@ func TestRules(t *testing.T) {
 		{"scan without a time", "    vulnerabilities: {maxSeverity: none, maxAge: 1d}\n", func(h v1.Hash) [][]byte { return [][]byte{scan(h, grype())} }, nil, nil,
 			"vulnerabilities: {referrer}: scan has no signed time"},
 
-		{"proof", "    compositionProof: true\n", nil, nil, prover{}, ""},
-		{"no prover", "    compositionProof: true\n", nil, nil, nil, "compositionProof: this program cannot make composition proofs here"},
-		{"gaps", "    compositionProof: true\n", nil, nil, prover{unproved: []string{"layer 3 is by nobody"}}, "compositionProof: layer 3 is by nobody"},
-		{"proof fails", "    compositionProof: true\n", nil, nil, prover{err: errors.New("no kit is attached")}, "compositionProof: no kit is attached"},
+		{"proof", "    compositionProof: {keys: [apk.rsa.pub]}\n", nil, nil, prover{}, ""},
+		{"no prover", "    compositionProof: {keys: [apk.rsa.pub]}\n", nil, nil, nil, "compositionProof: this program cannot make composition proofs here"},
+		{"gaps", "    compositionProof: {keys: [apk.rsa.pub]}\n", nil, nil, prover{unproved: []string{"layer 3 is by nobody"}}, "compositionProof: layer 3 is by nobody"},
+		{"proof fails", "    compositionProof: {keys: [apk.rsa.pub]}\n", nil, nil, prover{err: errors.New("no kit is attached")}, "compositionProof: no kit is attached"},
 
 		{"CEL", "    rules: [{name: a, cel: \"packages.all(p, p.license != 'GPL') && image.digest.startsWith('sha256:')\"}]\n", nil, twoPackages, nil, ""},
 		{"CEL false", "    rules: [{name: a, cel: \"packages.size() > 2\"}, {name: b, cel: \"signatures.size() == 2\", message: two people sign}]\n", nil, twoPackages, nil,

@@ -41,12 +41,12 @@ var apkoTexts = map[string]string{
 	"contents.keyring":              "The public keys that indexes must be signed with: files, http:// or https:// URLs, file:///FILE, builtin://NAME/FILE, or the PEM text itself. A key is known by its file name. Repositories with an entry in `keyrings` use that instead.",
 	"contents.runtime_keyring":      "Public keys to add to the image's /etc/apk/keys. They verify nothing while the image is built.",
 	"contents.packages":             "The packages to install, with what they depend on: `name`, `name=1.2-r0` and the other operators (< > <= >= ~ ><), `name@tag`; `!name` keeps a package out.",
-	"contents.baseimage":            "An image to build upon, as in apko. It is read and checked, but building is refused: cairn builds images from packages only. Excludes entrypoint, cmd, stop-signal, work-dir, accounts, environment, paths, annotations, files and layering.",
+	"contents.baseimage":            "An image to build upon, as in apko: its layers stay as they are, its packages count as installed, what is added goes into layers above. Excludes entrypoint, cmd, stop-signal, work-dir, accounts, environment, paths, annotations, files and layering.",
 
 	"contents.runtime_keyring[].name":    "The file name below /etc/apk/keys: letters, digits, `_`, `-` and `.`, not starting with `.`. No two entries have the same.",
 	"contents.runtime_keyring[].content": "The RSA public key in PEM form.",
 	"contents.baseimage.image":           "The directory of the base image, an OCI layout. Looked up from the working directory, then in the include paths.",
-	"contents.baseimage.apkindex":        "The directory with ARCH/APKINDEX, the index of the packages in the base image.",
+	"contents.baseimage.apkindex":        "The directory with ARCH/APKINDEX, which lists the packages in the base image: a copy of its lib/apk/db/installed. It must name the same packages as that, where the image has one. Looked up as the image is.",
 
 	"entrypoint.type":           "`service-bundle` runs the services under s6 and adds that package.",
 	"entrypoint.command":        "The command line, split into words as a shell would. A service bundle has its own.",
