@@ -46,9 +46,18 @@ func (ev *evaluation) sboms(ctx context.Context) error {
 				return err
 			}
 		}
-		ev.verdict.Add("sbom", s.Digest.String(), required, plural(len(have), "SBOM"), why)
+		ev.verdict.Add("sbom", s.Digest.String(), required, plural(different(have), "SBOM"), why)
 	}
 	return nil
+}
+
+// different counts the predicates: most are attached in both formats.
+func different(list []verify.Checked) int {
+	seen := map[string]bool{}
+	for _, c := range list {
+		seen[string(c.Statement.Predicate)] = true
+	}
+	return len(seen)
 }
 
 // incomplete compares SBOMs with the installed database; one that fits is
@@ -287,6 +296,10 @@ func (ev *evaluation) expressions(ctx context.Context) error {
 	return nil
 }
 
+// sbomTypes in the order in which the variable sbom takes them: the first SPDX
+// document, a CycloneDX one where there is none.
+var sbomTypes = []string{verify.PredicateSPDX, verify.PredicateCycloneDX}
+
 // variables are what expressions see. Statements and signatures are only those
 // that count.
 func (ev *evaluation) variables(ctx context.Context) (map[string]any, string, error) {
@@ -296,6 +309,7 @@ func (ev *evaluation) variables(ctx context.Context) (map[string]any, string, er
 		},
 		"sbom": map[string]any{},
 	}
+	best := len(sbomTypes)
 	statements, signatures, packages := []any{}, []map[string]string{}, []map[string]string{}
 	for _, s := range ev.subjects {
 		for _, c := range s.attestations {
@@ -307,8 +321,8 @@ func (ev *evaluation) variables(ctx context.Context) (map[string]any, string, er
 				"subject": s.Digest.String(), "predicateType": c.Statement.PredicateType, "predicate": predicate,
 				"signer": c.Signer, "identity": c.Identity, "signedAt": c.Row("").SignedAt,
 			})
-			if predicateIs(c.Statement.PredicateType, verify.PredicateSPDX) || predicateIs(c.Statement.PredicateType, verify.PredicateCycloneDX) {
-				vars["sbom"] = predicate
+			if rank := slices.IndexFunc(sbomTypes, func(t string) bool { return predicateIs(c.Statement.PredicateType, t) }); rank >= 0 && rank < best {
+				vars["sbom"], best = predicate, rank
 			}
 		}
 		for _, c := range s.signatures {
