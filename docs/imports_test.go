@@ -72,6 +72,10 @@ var allowed = map[string][]string{
 	"packages/lock":       {"packages/apk"},
 	"packages/repository": {"packages/apk", "packages/solve"},
 	"packages/store":      {"packages/apk"},
+	"sign/evidence":       {"sign/target"},
+	"sign/verify":         {"sign/evidence"},
+	"sign/policy":         {"sign/evidence", "sign/target", "sign/verify", "packages/apk", "packages/repository"},
+	"sign/admission":      {"sign/target", "sign/verify"},
 	"assemble/config":     {"packages/apk"},
 }
 
@@ -94,16 +98,21 @@ func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {
 // forbidden lists modules that must not be linked into the program, with the
 // reason.
 var forbidden = map[string]string{
-	"chainguard.dev/melange":                     "melange is a test oracle only",
-	"github.com/sigstore/cosign/v2/cmd":          "only cosign's libraries are used",
-	"github.com/aws/aws-sdk-go":                  "cloud SDKs are plugins",
-	"github.com/aws/aws-sdk-go-v2":               "cloud SDKs are plugins",
-	"github.com/Azure/azure-sdk-for-go":          "cloud SDKs are plugins",
-	"cloud.google.com/go":                        "cloud SDKs are plugins",
-	"google.golang.org/api":                      "cloud SDKs are plugins",
-	"github.com/docker/docker":                   "the engine is spoken to over its HTTP interface",
-	"github.com/rogpeppe/go-internal/testscript": "a test library",
-	module + "/packages/apk/apktest":             "a test library",
+	"chainguard.dev/melange":                      "melange is a test oracle only",
+	"github.com/sigstore/cosign/v2/cmd":           "only cosign's libraries are used",
+	"github.com/aws/aws-sdk-go":                   "cloud SDKs are plugins",
+	"github.com/aws/aws-sdk-go-v2":                "cloud SDKs are plugins",
+	"github.com/Azure/azure-sdk-for-go":           "cloud SDKs are plugins",
+	"cloud.google.com/go":                         "cloud SDKs are plugins",
+	"google.golang.org/api":                       "cloud SDKs are plugins",
+	"github.com/docker/docker":                    "the engine is spoken to over its HTTP interface",
+	"github.com/rogpeppe/go-internal/testscript":  "a test library",
+	module + "/packages/apk/apktest":              "a test library",
+	module + "/sign/evidence/evidencetest":        "a test library",
+	"github.com/sigstore/cosign/v2/pkg/policy":    "pulls in Kubernetes and OPA",
+	"github.com/sigstore/cosign/v2/pkg/signature": "pulls in cloud SDKs",
+	"k8s.io/client-go":                            "the webhook reads JSON",
+	"github.com/open-policy-agent/opa":            "policies are YAML and CEL",
 }
 
 func TestProgramLinksNothingForbidden(t *testing.T) {

@@ -343,3 +343,6 @@ func provenance(image v1.Hash, builder string) []byte {
 		"runDetails":      map[string]any{"builder": map[string]any{"id": builder}},
 	})
 }
+
+// rogueKey is the public key of somebody else.
+func (w *world) rogueKey() []byte { return evidencetest.NewKey().PEM() }

@@ -233,3 +233,47 @@ func FuzzPolicy(f *testing.F) {
 		}
 	})
 }
+
+// docs/policy.md names every key of the schema.
+func TestEveryKeyIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/policy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s map[string]any
+	if err := json.Unmarshal(Schema(), &s); err != nil {
+		t.Fatal(err)
+	}
+	var walk func(s map[string]any)
+	walk = func(s map[string]any) {
+		if items, ok := s["items"].(map[string]any); ok {
+			walk(items)
+		}
+		properties, _ := s["properties"].(map[string]any)
+		for name, p := range properties {
+			if !strings.Contains(string(text), name+"`") && !strings.Contains(string(text), name+":") {
+				t.Errorf("%s is not in docs/policy.md", name)
+			}
+			walk(p.(map[string]any))
+		}
+	}
+	walk(s)
+}
+
+// The policy in docs/policy.md is in order, with its files.
+func TestDocumentedPolicyIsInOrder(t *testing.T) {
+	text, err := os.ReadFile("../../docs/policy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```yaml policy.yaml\n")
+	policy, _, _ := strings.Cut(rest, "```")
+	w := newWorld(t)
+	w.write(t, "release.pub", w.key.PEM())
+	w.write(t, "scanner.pub", w.other.PEM())
+	w.write(t, "trusted_root.json", w.authority.RootJSON(true))
+	if err := os.Rename(filepath.Join(w.dir, "apk.rsa.pub"), filepath.Join(w.dir, "wolfi-signing.rsa.pub")); err != nil {
+		t.Fatal(err)
+	}
+	w.policy(t, policy)
+}
