@@ -23,9 +23,7 @@ const (
 	maxCELCost = 10_000_000
 )
 
-// The variables of an expression, all made of JSON values.
-var celVariables = []string{"image", "statements", "sbom", "packages", "signatures"}
-
+// celEnv declares the variables of an expression, all made of JSON values.
 var celEnv = sync.OnceValues(func() (*cel.Env, error) {
 	return cel.NewEnv(
 		cel.Variable("image", cel.MapType(cel.StringType, cel.DynType)),

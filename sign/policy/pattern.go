@@ -54,14 +54,6 @@ func matchAny(list []pattern, s string) bool {
 	return false
 }
 
-func texts(list []pattern) string {
-	var out []string
-	for _, p := range list {
-		out = append(out, p.text)
-	}
-	return strings.Join(out, ", ")
-}
-
 // Repository spells a repository the way patterns are matched against it, with
 // its registry: "alpine" is "index.docker.io/library/alpine".
 func Repository(s string) string {

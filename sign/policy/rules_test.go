@@ -92,122 +92,124 @@ const fullProvenance = `
       digestPinned: true
 `
 
-// TestRules is the table of every rule: what passes, and the exact reason of
-// what does not.
+func same(_, _ map[string]any) {}
+
+// ruleCases are what passes every rule, and the exact reason of what does not.
+var ruleCases = []struct {
+	name, policy string
+	statements   func(image v1.Hash) [][]byte
+	contents     Contents
+	prover       Prover
+	reason       string
+}{
+	{"sbom", "    sbom: {}\n", func(h v1.Hash) [][]byte { return [][]byte{spdx(h)} }, nil, nil, ""},
+	{"no sbom", "    sbom: {}\n", nil, nil, nil, "sbom: no SBOM is attached"},
+	{"sbom of the other format", "    sbom: {format: cyclonedx}\n", func(h v1.Hash) [][]byte { return [][]byte{spdx(h)} }, nil, nil, "sbom: no SBOM is attached"},
+	{"cyclonedx", "    sbom: {format: cyclonedx, complete: true}\n", func(h v1.Hash) [][]byte {
+		return [][]byte{evidencetest.Statement(h, "", verify.PredicateCycloneDX+"/v1.6", map[string]any{"components": []any{
+			map[string]any{"purl": "pkg:apk/wolfi/app@1.0-r0?arch=x86_64"}, map[string]any{"purl": "pkg:apk/wolfi/openssl@3.0.8-r0"}}})}
+	}, twoPackages, nil, ""},
+	{"complete sbom", "    sbom: {complete: true}\n", func(h v1.Hash) [][]byte {
+		return [][]byte{spdx(h, "pkg:apk/wolfi/app@1.0-r0?arch=x86_64", "pkg:apk/wolfi/openssl@3.0.8-r0", "pkg:golang/x@1")}
+	}, twoPackages, nil, ""},
+	{"incomplete sbom", "    sbom: {complete: true}\n", func(h v1.Hash) [][]byte {
+		return [][]byte{spdx(h, "pkg:apk/wolfi/app@1.0-r0", "pkg:apk/wolfi/zlib@1")}
+	}, twoPackages, nil, "sbom: {referrer}: does not list openssl-3.0.8-r0; lists what is not installed: zlib-1"},
+	{"sbom of an image without database", "    sbom: {complete: true}\n", func(h v1.Hash) [][]byte { return [][]byte{spdx(h)} },
+		database{err: fmt.Errorf("image: %w", fs.ErrNotExist)}, nil, "sbom: the image has no installed database"},
+	{"database that cannot be parsed", "    packages: {required: [app]}\n", nil, database{err: fmt.Errorf("line 1: %w", apk.ErrInstalled)}, nil,
+		"packages: line 1: malformed installed database"},
+
+	{"packages", "    packages: {required: [app, \"openssl>3\"], forbidden: [\"openssl<3.0.8\", curl]}\n", nil, twoPackages, nil, ""},
+	{"packages forbidden", "    packages: {forbidden: [\"openssl<3.1\", app]}\n", nil, twoPackages, nil,
+		"packages: openssl-3.0.8-r0 is forbidden (openssl<3.1); app-1.0-r0 is forbidden (app)"},
+	{"packages missing", "    packages: {required: [\"app>1.1\", curl]}\n", nil, twoPackages, nil, "packages: app>1.1 is missing; curl is missing"},
+
+	{"licences", "    licenses: {allow: [MIT, apache-2.0, BSD-3-Clause], deny: [GPL-3.0-only]}\n", nil, twoPackages, nil, ""},
+	{"licence not allowed", "    licenses: {allow: [MIT, Apache-2.0]}\n", nil, twoPackages, nil, "licenses: openssl-3.0.8-r0 is Apache-2.0 AND BSD-3-Clause"},
+	{"licence denied", "    licenses: {deny: [MIT]}\n", nil, twoPackages, nil, "licenses: app-1.0-r0 is MIT"},
+	{"licence missing", "    licenses: {allow: [MIT]}\n", nil, installed("app 1 "), nil, "licenses: app-1 declares no licence"},
+
+	{"provenance", fullProvenance, func(h v1.Hash) [][]byte { return [][]byte{build(h, same)} }, nil, nil, ""},
+	{"provenance of another builder", "    provenance: {builders: [ci]}\n", func(h v1.Hash) [][]byte { return [][]byte{build(h, same)} }, nil, nil,
+		`provenance: {referrer}: builder is "local"`},
+	{"provenance of another build type", fullProvenance, func(h v1.Hash) [][]byte {
+		return [][]byte{build(h, func(d, _ map[string]any) { d["buildType"] = "x" })}
+	}, nil, nil, `provenance: {referrer}: build type is "x"`},
+	{"configuration from elsewhere", fullProvenance, func(h v1.Hash) [][]byte {
+		return [][]byte{build(h, func(_, e map[string]any) { e["source"] = map[string]any{"uri": "https://git.evil/images"} })}
+	}, nil, nil, `provenance: {referrer}: configuration is from "https://git.evil/images"`},
+	{"unsafe flags", "    provenance: {}\n", func(h v1.Hash) [][]byte {
+		return [][]byte{build(h, func(_, e map[string]any) { e["flags"] = map[string]any{"unsafe": []string{"unsigned-index"}} })}
+	}, nil, nil, `provenance: {referrer}: built with unsigned-index`},
+	{"unsafe flags as switches", "    provenance: {}\n", func(h v1.Hash) [][]byte {
+		return [][]byte{build(h, func(_, e map[string]any) { e["unsafe"] = map[string]any{"a": true, "b": false}; e["unsafeX"] = true })}
+	}, nil, nil, `provenance: {referrer}: built with a, unsafeX`},
+	{"unsafe flags accepted", "    provenance: {allowUnsafe: true}\n", func(h v1.Hash) [][]byte {
+		return [][]byte{build(h, func(_, e map[string]any) { e["flags"] = map[string]any{"unsafe": []string{"unsigned-index"}} })}
+	}, nil, nil, ""},
+	{"material without digest", fullProvenance, func(h v1.Hash) [][]byte {
+		return [][]byte{build(h, func(d, _ map[string]any) {
+			d["resolvedDependencies"] = []any{map[string]any{"name": "base", "digest": map[string]any{"md5": "1"}}}
+		})}
+	}, nil, nil, "provenance: {referrer}: base has no digest"},
+	{"package from elsewhere", fullProvenance, func(h v1.Hash) [][]byte {
+		return [][]byte{build(h, func(d, _ map[string]any) {
+			d["resolvedDependencies"] = []any{map[string]any{"uri": "pkg:apk/x/y@1", "downloadLocation": "https://evil.example/os/x86_64/y-1.apk",
+				"digest": map[string]any{"sha256": "1"}, "annotations": map[string]any{"signingKeySha256": "cd"}}}
+		})}
+	}, nil, nil, `provenance: {referrer}: pkg:apk/x/y@1 is from "https://evil.example/os"; pkg:apk/x/y@1 is signed by key "cd"`},
+	{"one good statement is enough", "    provenance: {builders: [local]}\n", func(h v1.Hash) [][]byte { return [][]byte{provenance(h, "evil"), build(h, same)} }, nil, nil, ""},
+
+	{"scan", "    vulnerabilities: {maxSeverity: medium}\n", func(h v1.Hash) [][]byte { return [][]byte{scan(h, grype("CVE-1", "Medium", "CVE-2", "Negligible"))} }, nil, nil, ""},
+	{"no scan", "    vulnerabilities: {maxSeverity: critical}\n", nil, nil, nil, "vulnerabilities: no vulnerability scan is attached"},
+	{"scan too bad", "    vulnerabilities: {maxSeverity: medium, ignore: [CVE-3]}\n", func(h v1.Hash) [][]byte {
+		return [][]byte{scan(h, grype("CVE-1", "High", "CVE-2", "Unheard-of", "CVE-3", "Critical"))}
+	}, nil, nil, "vulnerabilities: CVE-1 is high; CVE-2 is unheard-of"},
+	{"trivy's scan", "    vulnerabilities: {maxSeverity: low}\n", func(h v1.Hash) [][]byte {
+		return [][]byte{scan(h, map[string]any{"Results": []any{map[string]any{"Vulnerabilities": []any{map[string]any{"VulnerabilityID": "CVE-1", "Severity": "CRITICAL"}}}}})}
+	}, nil, nil, "vulnerabilities: CVE-1 is critical"},
+	{"in-toto's scan", "    vulnerabilities: {maxSeverity: none}\n", func(h v1.Hash) [][]byte {
+		return [][]byte{scan(h, []any{map[string]any{"id": "CVE-1", "severity": []any{map[string]any{"score": "low"}}}})}
+	}, nil, nil, "vulnerabilities: CVE-1 is low"},
+	{"a scan of another kind", "    vulnerabilities: {maxSeverity: critical}\n", func(h v1.Hash) [][]byte { return [][]byte{scan(h, map[string]any{})} }, nil, nil,
+		"vulnerabilities: {referrer}: scan result is neither grype's, trivy's nor a list"},
+	{"scan explained by VEX", "    vulnerabilities: {maxSeverity: none}\n", func(h v1.Hash) [][]byte {
+		return [][]byte{scan(h, grype("CVE-1", "high", "CVE-2", "low", "CVE-3", "low")), evidencetest.Statement(h, "", verify.PredicateOpenVEX+"/v0.2.0", map[string]any{
+			"timestamp": "2026-01-01T00:00:00Z", "statements": []any{
+				map[string]any{"vulnerability": map[string]any{"name": "CVE-1"}, "status": "not_affected"},
+				map[string]any{"vulnerability": "CVE-2", "status": "fixed"},
+				map[string]any{"vulnerability": "CVE-3", "status": "fixed"},
+				map[string]any{"vulnerability": "CVE-3", "status": "affected", "timestamp": "2026-02-01T00:00:00Z"}}})}
+	}, nil, nil, "vulnerabilities: CVE-3 is low"},
+	{"scan without a time", "    vulnerabilities: {maxSeverity: none, maxAge: 1d}\n", func(h v1.Hash) [][]byte { return [][]byte{scan(h, grype())} }, nil, nil,
+		"vulnerabilities: {referrer}: scan has no signed time"},
+
+	{"proof", "    compositionProof: {keys: [apk.rsa.pub]}\n", nil, nil, prover{}, ""},
+	{"no prover", "    compositionProof: {keys: [apk.rsa.pub]}\n", nil, nil, nil, "compositionProof: this program cannot make composition proofs here"},
+	{"gaps", "    compositionProof: {keys: [apk.rsa.pub]}\n", nil, nil, prover{unproved: []string{"layer 3 is by nobody"}}, "compositionProof: layer 3 is by nobody"},
+	{"proof fails", "    compositionProof: {keys: [apk.rsa.pub]}\n", nil, nil, prover{err: errors.New("no kit is attached")}, "compositionProof: no kit is attached"},
+
+	{"CEL", "    rules: [{name: a, cel: \"packages.all(p, p.license != 'GPL') && image.digest.startsWith('sha256:')\"}]\n", nil, twoPackages, nil, ""},
+	{"CEL false", "    rules: [{name: a, cel: \"packages.size() > 2\"}, {name: b, cel: \"signatures.size() == 2\", message: two people sign}]\n", nil, twoPackages, nil,
+		"rules.a: expression is false\nrules.b: two people sign"},
+	{"CEL over statements", "    rules: [{name: a, cel: \"statements.exists(s, s.predicateType == 'https://slsa.dev/provenance/v1' && s.predicate.runDetails.builder.id == 'local')\"}]\n",
+		func(h v1.Hash) [][]byte { return [][]byte{build(h, same)} }, nil, nil, ""},
+	{"CEL with a missing field", "    rules: [{name: a, cel: \"sbom.nothing == 1\"}]\n", nil, nil, nil, "rules.a: expression: no such key: nothing"},
+	{"CEL that takes too long", "    rules: [{name: a, cel: \"statements.all(a, statements.all(b, statements.all(c, statements.all(d, a.predicate == d.predicate))))\"}]\n",
+		func(h v1.Hash) [][]byte {
+			var out [][]byte
+			for range 60 {
+				out = append(out, evidencetest.Statement(h, "", "x", strings.Repeat("y", 1000)))
+			}
+			return out
+		}, nil, nil, "rules.a: expression: operation cancelled: actual cost limit exceeded"},
+	{"tag", "    requireDigest: true\n", nil, nil, nil, "requireDigest: a tag can be moved; write registry.example/team/app@{image}"},
+}
+
+// TestRules runs the table.
 func TestRules(t *testing.T) {
-	same := func(map[string]any, map[string]any) {}
-	cases := []struct {
-		name, policy string
-		statements   func(image v1.Hash) [][]byte
-		contents     Contents
-		prover       Prover
-		reason       string
-	}{
-		{"sbom", "    sbom: {}\n", func(h v1.Hash) [][]byte { return [][]byte{spdx(h)} }, nil, nil, ""},
-		{"no sbom", "    sbom: {}\n", nil, nil, nil, "sbom: no SBOM is attached"},
-		{"sbom of the other format", "    sbom: {format: cyclonedx}\n", func(h v1.Hash) [][]byte { return [][]byte{spdx(h)} }, nil, nil, "sbom: no SBOM is attached"},
-		{"cyclonedx", "    sbom: {format: cyclonedx, complete: true}\n", func(h v1.Hash) [][]byte {
-			return [][]byte{evidencetest.Statement(h, "", verify.PredicateCycloneDX+"/v1.6", map[string]any{"components": []any{
-				map[string]any{"purl": "pkg:apk/wolfi/app@1.0-r0?arch=x86_64"}, map[string]any{"purl": "pkg:apk/wolfi/openssl@3.0.8-r0"}}})}
-		}, twoPackages, nil, ""},
-		{"complete sbom", "    sbom: {complete: true}\n", func(h v1.Hash) [][]byte {
-			return [][]byte{spdx(h, "pkg:apk/wolfi/app@1.0-r0?arch=x86_64", "pkg:apk/wolfi/openssl@3.0.8-r0", "pkg:golang/x@1")}
-		}, twoPackages, nil, ""},
-		{"incomplete sbom", "    sbom: {complete: true}\n", func(h v1.Hash) [][]byte {
-			return [][]byte{spdx(h, "pkg:apk/wolfi/app@1.0-r0", "pkg:apk/wolfi/zlib@1")}
-		}, twoPackages, nil, "sbom: {referrer}: does not list openssl-3.0.8-r0; lists what is not installed: zlib-1"},
-		{"sbom of an image without database", "    sbom: {complete: true}\n", func(h v1.Hash) [][]byte { return [][]byte{spdx(h)} },
-			database{err: fmt.Errorf("image: %w", fs.ErrNotExist)}, nil, "sbom: the image has no installed database"},
-		{"database that cannot be parsed", "    packages: {required: [app]}\n", nil, database{err: fmt.Errorf("line 1: %w", apk.ErrInstalled)}, nil,
-			"packages: line 1: malformed installed database"},
-
-		{"packages", "    packages: {required: [app, \"openssl>3\"], forbidden: [\"openssl<3.0.8\", curl]}\n", nil, twoPackages, nil, ""},
-		{"packages forbidden", "    packages: {forbidden: [\"openssl<3.1\", app]}\n", nil, twoPackages, nil,
-			"packages: openssl-3.0.8-r0 is forbidden (openssl<3.1); app-1.0-r0 is forbidden (app)"},
-		{"packages missing", "    packages: {required: [\"app>1.1\", curl]}\n", nil, twoPackages, nil, "packages: app>1.1 is missing; curl is missing"},
-
-		{"licences", "    licenses: {allow: [MIT, apache-2.0, BSD-3-Clause], deny: [GPL-3.0-only]}\n", nil, twoPackages, nil, ""},
-		{"licence not allowed", "    licenses: {allow: [MIT, Apache-2.0]}\n", nil, twoPackages, nil, "licenses: openssl-3.0.8-r0 is Apache-2.0 AND BSD-3-Clause"},
-		{"licence denied", "    licenses: {deny: [MIT]}\n", nil, twoPackages, nil, "licenses: app-1.0-r0 is MIT"},
-		{"licence missing", "    licenses: {allow: [MIT]}\n", nil, installed("app 1 "), nil, "licenses: app-1 declares no licence"},
-
-		{"provenance", fullProvenance, func(h v1.Hash) [][]byte { return [][]byte{build(h, same)} }, nil, nil, ""},
-		{"provenance of another builder", "    provenance: {builders: [ci]}\n", func(h v1.Hash) [][]byte { return [][]byte{build(h, same)} }, nil, nil,
-			`provenance: {referrer}: builder is "local"`},
-		{"provenance of another build type", fullProvenance, func(h v1.Hash) [][]byte {
-			return [][]byte{build(h, func(d, _ map[string]any) { d["buildType"] = "x" })}
-		}, nil, nil, `provenance: {referrer}: build type is "x"`},
-		{"configuration from elsewhere", fullProvenance, func(h v1.Hash) [][]byte {
-			return [][]byte{build(h, func(_, e map[string]any) { e["source"] = map[string]any{"uri": "https://git.evil/images"} })}
-		}, nil, nil, `provenance: {referrer}: configuration is from "https://git.evil/images"`},
-		{"unsafe flags", "    provenance: {}\n", func(h v1.Hash) [][]byte {
-			return [][]byte{build(h, func(_, e map[string]any) { e["flags"] = map[string]any{"unsafe": []string{"unsigned-index"}} })}
-		}, nil, nil, `provenance: {referrer}: built with unsigned-index`},
-		{"unsafe flags as switches", "    provenance: {}\n", func(h v1.Hash) [][]byte {
-			return [][]byte{build(h, func(_, e map[string]any) { e["unsafe"] = map[string]any{"a": true, "b": false}; e["unsafeX"] = true })}
-		}, nil, nil, `provenance: {referrer}: built with a, unsafeX`},
-		{"unsafe flags accepted", "    provenance: {allowUnsafe: true}\n", func(h v1.Hash) [][]byte {
-			return [][]byte{build(h, func(_, e map[string]any) { e["flags"] = map[string]any{"unsafe": []string{"unsigned-index"}} })}
-		}, nil, nil, ""},
-		{"material without digest", fullProvenance, func(h v1.Hash) [][]byte {
-			return [][]byte{build(h, func(d, _ map[string]any) {
-				d["resolvedDependencies"] = []any{map[string]any{"name": "base", "digest": map[string]any{"md5": "1"}}}
-			})}
-		}, nil, nil, "provenance: {referrer}: base has no digest"},
-		{"package from elsewhere", fullProvenance, func(h v1.Hash) [][]byte {
-			return [][]byte{build(h, func(d, _ map[string]any) {
-				d["resolvedDependencies"] = []any{map[string]any{"uri": "pkg:apk/x/y@1", "downloadLocation": "https://evil.example/os/x86_64/y-1.apk",
-					"digest": map[string]any{"sha256": "1"}, "annotations": map[string]any{"signingKeySha256": "cd"}}}
-			})}
-		}, nil, nil, `provenance: {referrer}: pkg:apk/x/y@1 is from "https://evil.example/os"; pkg:apk/x/y@1 is signed by key "cd"`},
-		{"one good statement is enough", "    provenance: {builders: [local]}\n", func(h v1.Hash) [][]byte { return [][]byte{provenance(h, "evil"), build(h, same)} }, nil, nil, ""},
-
-		{"scan", "    vulnerabilities: {maxSeverity: medium}\n", func(h v1.Hash) [][]byte { return [][]byte{scan(h, grype("CVE-1", "Medium", "CVE-2", "Negligible"))} }, nil, nil, ""},
-		{"no scan", "    vulnerabilities: {maxSeverity: critical}\n", nil, nil, nil, "vulnerabilities: no vulnerability scan is attached"},
-		{"scan too bad", "    vulnerabilities: {maxSeverity: medium, ignore: [CVE-3]}\n", func(h v1.Hash) [][]byte {
-			return [][]byte{scan(h, grype("CVE-1", "High", "CVE-2", "Unheard-of", "CVE-3", "Critical"))}
-		}, nil, nil, "vulnerabilities: CVE-1 is high; CVE-2 is unheard-of"},
-		{"trivy's scan", "    vulnerabilities: {maxSeverity: low}\n", func(h v1.Hash) [][]byte {
-			return [][]byte{scan(h, map[string]any{"Results": []any{map[string]any{"Vulnerabilities": []any{map[string]any{"VulnerabilityID": "CVE-1", "Severity": "CRITICAL"}}}}})}
-		}, nil, nil, "vulnerabilities: CVE-1 is critical"},
-		{"in-toto's scan", "    vulnerabilities: {maxSeverity: none}\n", func(h v1.Hash) [][]byte {
-			return [][]byte{scan(h, []any{map[string]any{"id": "CVE-1", "severity": []any{map[string]any{"score": "low"}}}})}
-		}, nil, nil, "vulnerabilities: CVE-1 is low"},
-		{"a scan of another kind", "    vulnerabilities: {maxSeverity: critical}\n", func(h v1.Hash) [][]byte { return [][]byte{scan(h, map[string]any{})} }, nil, nil,
-			"vulnerabilities: {referrer}: scan result is neither grype's, trivy's nor a list"},
-		{"scan explained by VEX", "    vulnerabilities: {maxSeverity: none}\n", func(h v1.Hash) [][]byte {
-			return [][]byte{scan(h, grype("CVE-1", "high", "CVE-2", "low", "CVE-3", "low")), evidencetest.Statement(h, "", verify.PredicateOpenVEX+"/v0.2.0", map[string]any{
-				"timestamp": "2026-01-01T00:00:00Z", "statements": []any{
-					map[string]any{"vulnerability": map[string]any{"name": "CVE-1"}, "status": "not_affected"},
-					map[string]any{"vulnerability": "CVE-2", "status": "fixed"},
-					map[string]any{"vulnerability": "CVE-3", "status": "fixed"},
-					map[string]any{"vulnerability": "CVE-3", "status": "affected", "timestamp": "2026-02-01T00:00:00Z"}}})}
-		}, nil, nil, "vulnerabilities: CVE-3 is low"},
-		{"scan without a time", "    vulnerabilities: {maxSeverity: none, maxAge: 1d}\n", func(h v1.Hash) [][]byte { return [][]byte{scan(h, grype())} }, nil, nil,
-			"vulnerabilities: {referrer}: scan has no signed time"},
-
-		{"proof", "    compositionProof: {keys: [apk.rsa.pub]}\n", nil, nil, prover{}, ""},
-		{"no prover", "    compositionProof: {keys: [apk.rsa.pub]}\n", nil, nil, nil, "compositionProof: this program cannot make composition proofs here"},
-		{"gaps", "    compositionProof: {keys: [apk.rsa.pub]}\n", nil, nil, prover{unproved: []string{"layer 3 is by nobody"}}, "compositionProof: layer 3 is by nobody"},
-		{"proof fails", "    compositionProof: {keys: [apk.rsa.pub]}\n", nil, nil, prover{err: errors.New("no kit is attached")}, "compositionProof: no kit is attached"},
-
-		{"CEL", "    rules: [{name: a, cel: \"packages.all(p, p.license != 'GPL') && image.digest.startsWith('sha256:')\"}]\n", nil, twoPackages, nil, ""},
-		{"CEL false", "    rules: [{name: a, cel: \"packages.size() > 2\"}, {name: b, cel: \"signatures.size() == 2\", message: two people sign}]\n", nil, twoPackages, nil,
-			"rules.a: expression is false\nrules.b: two people sign"},
-		{"CEL over statements", "    rules: [{name: a, cel: \"statements.exists(s, s.predicateType == 'https://slsa.dev/provenance/v1' && s.predicate.runDetails.builder.id == 'local')\"}]\n",
-			func(h v1.Hash) [][]byte { return [][]byte{build(h, same)} }, nil, nil, ""},
-		{"CEL with a missing field", "    rules: [{name: a, cel: \"sbom.nothing == 1\"}]\n", nil, nil, nil, "rules.a: expression: no such key: nothing"},
-		{"CEL that takes too long", "    rules: [{name: a, cel: \"statements.all(a, statements.all(b, statements.all(c, statements.all(d, a.predicate == d.predicate))))\"}]\n",
-			func(h v1.Hash) [][]byte {
-				var out [][]byte
-				for range 60 {
-					out = append(out, evidencetest.Statement(h, "", "x", strings.Repeat("y", 1000)))
-				}
-				return out
-			}, nil, nil, "rules.a: expression: operation cancelled: actual cost limit exceeded"},
-		{"tag", "    requireDigest: true\n", nil, nil, nil, "requireDigest: a tag can be moved; write registry.example/team/app@{image}"},
-	}
-	for _, c := range cases {
+	for _, c := range ruleCases {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
 			w.store.Sign(w.image, w.key.Legacy(w.payload))
