@@ -208,6 +208,34 @@ func (a *Authority) Legacy(subject, issuer string, payload []byte, o Options) La
 	return l
 }
 
+// LegacyAttestation is a layer of an .att manifest by an identity.
+func (a *Authority) LegacyAttestation(subject, issuer string, statement []byte, o Options) Layer {
+	s := a.issue(subject, issuer, o)
+	sig := s.sign(dsse.PAE(PayloadType, statement))
+	l := Layer{MediaDSSE, envelopeJSON(statement, sig), map[string]string{
+		"dev.cosignproject.cosign/signature": "",
+		"dev.sigstore.cosign/certificate":    string(pemOf(s.cert)),
+		"dev.sigstore.cosign/chain":          string(pemOf(a.issuer)),
+	}}
+	if o.Log {
+		l.Annotations["dev.sigstore.cosign/bundle"] = string(a.promiseOf(a.entry(s, statement, sig).CanonicalizedBody, s.at))
+	}
+	if o.Timestamp {
+		l.Annotations["dev.sigstore.cosign/rfc3161timestamp"] = string(mustJSON(map[string][]byte{"SignedRFC3161Timestamp": a.timestamp(sig, o)}))
+	}
+	return l
+}
+
+// RootWithoutIntermediate is Root with the root certificate alone, so that the
+// intermediate has to come with the signature.
+func (a *Authority) RootWithoutIntermediate() *root.TrustedRoot {
+	r, err := root.NewTrustedRoot(root.TrustedRootMediaType01, []root.CertificateAuthority{&root.FulcioCertificateAuthority{
+		Root: a.root, URI: "https://fulcio.localhost", ValidityPeriodStart: time.Now().Add(-5 * time.Hour),
+	}}, nil, a.TimestampingAuthorities(), a.RekorLogs())
+	check(err)
+	return r
+}
+
 func pemOf(c *x509.Certificate) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
 }
