@@ -42,6 +42,18 @@ e2e: e2e-docker
 e2e-docker:
 	cmd/cairn/e2e/dockerd.sh $(GO) test -tags e2e -count 1 -v -timeout 20m -run 'TestE2E$(RUN)' ./cmd/cairn
 
+# Verifying beside the reference clients and in a real containerd, as root; both
+# are built from the module proxy once.
+.PHONY: e2e-verify e2e-containerd
+e2e-verify:
+	cmd/cairn/e2e/cosign.sh
+	$(GO) test -tags e2e -count 1 -v -run TestE2EVerify ./cmd/cairn
+
+e2e-containerd:
+	cmd/cairn/e2e/cosign.sh
+	cmd/cairn/e2e/containerd.sh
+	$(GO) test -tags e2e -count 1 -v -run TestE2EContainerd ./cmd/cairn
+
 generate:
 	$(GO) generate ./...
 
