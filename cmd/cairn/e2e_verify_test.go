@@ -22,7 +22,7 @@ import (
 
 // cosignBin is where cmd/cairn/e2e/cosign.sh puts the reference clients.
 func cosignBin(t *testing.T, name string) string {
-	dir := os.Getenv("CAIRN_E2E_DIR")
+	dir := os.Getenv("CAIRN_E2E")
 	if dir == "" {
 		dir = "/tmp/cairn-e2e"
 	}

@@ -92,9 +92,9 @@ standard output. The policy is then --policy, CAIRN_POLICY or
 	f.BoolVar(&v.offline, "offline", false, "refuse to speak to a registry: the image must be in a layout")
 	f.BoolVar(&v.plainHTTP, "unsafe-plain-http", false, "speak plain HTTP to the registry")
 	f.BoolVar(&v.containerd, "containerd", false, "containerd's calling convention")
-	f.StringVar(&v.name, "name", "", "")
-	f.StringVar(&v.digest, "digest", "", "")
-	f.StringVar(&v.mediaType, "stdin-media-type", "", "")
+	f.StringVar(&v.name, "name", "", "containerd: the image's `name`")
+	f.StringVar(&v.digest, "digest", "", "containerd: the image's `digest`")
+	f.StringVar(&v.mediaType, "stdin-media-type", "", "containerd: the `type` of what is on standard input")
 	for _, name := range []string{"name", "digest", "stdin-media-type"} {
 		if err := f.MarkHidden(name); err != nil {
 			panic(err) // the flag was made above
