@@ -82,7 +82,6 @@ func syntax(err error) (int, string) {
 type decoder struct {
 	*report
 	count int
-	depth int
 }
 
 // value decodes one value; tag is the field's tag.
@@ -98,7 +97,8 @@ func (d *decoder) value(key string, n *yaml.Node, v reflect.Value, tag reflect.S
 		return
 	}
 	if n.Kind == yaml.AliasNode {
-		d.alias(key, n, v, tag)
+		// A value that contains itself ends where the types do.
+		d.value(key, n.Alias, v, tag)
 		return
 	}
 	switch v.Kind() {
@@ -118,15 +118,6 @@ func (d *decoder) value(key string, n *yaml.Node, v reflect.Value, tag reflect.S
 			d.scalar(key, n, v, tag)
 		}
 	}
-}
-
-func (d *decoder) alias(key string, n *yaml.Node, v reflect.Value, tag reflect.StructTag) {
-	if d.depth++; d.depth > 20 {
-		d.add(key, at{n.Line, n.Column}, "alias to itself", "*"+n.Value+" is nested too deeply", "")
-	} else {
-		d.value(key, n.Alias, v, tag)
-	}
-	d.depth--
 }
 
 func wanted(k reflect.Kind) string {
