@@ -24,6 +24,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -170,7 +171,11 @@ type signedBy struct {
 // tried with every signer that it could be from.
 func (e *Engine) signer(claims []claim, signers []Signer) (signedBy, error) {
 	var reasons []string
+	hasKeys := slices.ContainsFunc(signers, func(s Signer) bool { return s.Key != nil })
 	for _, cl := range claims {
+		if !cl.certificate && len(claims) > 1 && !hasKeys {
+			continue // nobody to try the signature without its certificate for
+		}
 		var by signedBy
 		var err error
 		if cl.certificate {

@@ -200,11 +200,20 @@ func (a *Authority) Legacy(subject, issuer string, payload []byte, o Options) La
 		"dev.sigstore.cosign/chain":          string(pemOf(a.issuer)) + string(pemOf(a.root)),
 	}}
 	if o.Log {
-		l.Annotations["dev.sigstore.cosign/bundle"] = string(a.promiseOf(hashedRekord(payload, sig, s.cert), s.at))
+		l.Annotations["dev.sigstore.cosign/bundle"] = string(a.promiseOf(hashedRekord(payload, sig, pemOf(s.cert)), s.at))
 	}
 	if o.Timestamp {
 		l.Annotations["dev.sigstore.cosign/rfc3161timestamp"] = string(mustJSON(map[string][]byte{"SignedRFC3161Timestamp": a.timestamp(sig, o)}))
 	}
+	return l
+}
+
+// Logged is a layer of a .sig manifest by a key, with a log entry of now.
+func (a *Authority) Logged(k *Key, payload []byte) Layer {
+	l := k.Legacy(payload)
+	sig, err := base64.StdEncoding.DecodeString(l.Annotations["dev.cosignproject.cosign/signature"])
+	check(err)
+	l.Annotations["dev.sigstore.cosign/bundle"] = string(a.promiseOf(hashedRekord(payload, sig, k.PEM()), time.Now()))
 	return l
 }
 
@@ -240,12 +249,13 @@ func pemOf(c *x509.Certificate) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
 }
 
-// hashedRekord is a log entry's body for a signature over payload.
-func hashedRekord(payload, sig []byte, cert *x509.Certificate) []byte {
+// hashedRekord is a log entry's body for a signature over payload; verifier is
+// the key or the certificate in PEM.
+func hashedRekord(payload, sig, verifier []byte) []byte {
 	sum := sha256.Sum256(payload)
 	return mustJSON(map[string]any{"apiVersion": "0.0.1", "kind": "hashedrekord", "spec": map[string]any{
 		"data":      map[string]any{"hash": map[string]any{"algorithm": "sha256", "value": hex.EncodeToString(sum[:])}},
-		"signature": map[string]any{"content": sig, "publicKey": map[string]any{"content": pemOf(cert)}},
+		"signature": map[string]any{"content": sig, "publicKey": map[string]any{"content": verifier}},
 	}})
 }
 
