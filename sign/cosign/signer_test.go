@@ -59,6 +59,23 @@ func TestOtherKeys(t *testing.T) {
 	}
 }
 
+// A log would refuse what an Ed25519 key signs: that is said before.
+func TestEd25519HasNoLog(t *testing.T) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := keys.FromSigner(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = New(t.Context(), Config{Key: k, Services: &Services{Logs: []Log{{"http://log.invalid", 1}}}})
+	want := "not a usable key: an Ed25519 key signs messages, and transparency logs are told digests\nhint: an ECDSA key, or --no-log"
+	if !errors.Is(err, keys.ErrKey) || err.Error() != want {
+		t.Errorf("found %v\nwant %s", err, want)
+	}
+}
+
 func TestNewErrors(t *testing.T) {
 	services := cosigntest.Start(t)
 	ct, err := services.Trust(true)
@@ -81,10 +98,10 @@ func TestNewErrors(t *testing.T) {
 		{"no time", func(c *Config) { c.Services = &Services{Fulcio: url, Logs: []Log{{URL: url, Version: 2}}} }, ErrConfig,
 			"signing config: cannot be used: nothing says when was signed: the certificate is valid for minutes, so a log or a timestamp authority is needed"},
 		{"no token", func(c *Config) { c.Token = "" }, ErrToken, "identity token: empty"},
-		{"no promise of the certificate log", func(c *Config) { c.Trust = ct }, ErrService,
-			"signing service: fulcio " + url + ": certificate: signed certificate timestamp: "},
-		{"another authority", func(c *Config) { c.Trust = strangers }, ErrService,
-			"signing service: fulcio " + url + ": certificate: not of an authority of the trusted root: "},
+		{"no promise of the certificate log", func(c *Config) { c.Trust = ct }, ErrSelfCheck,
+			"fulcio " + url + ": certificate: does not verify: signed certificate timestamp: "},
+		{"another authority", func(c *Config) { c.Trust = strangers }, ErrSelfCheck,
+			"fulcio " + url + ": certificate: does not verify: not of an authority of the trusted root: "},
 		{"not there", func(c *Config) { c.Services.Fulcio = url + "/elsewhere" }, ErrService,
 			"signing service: fulcio " + url + "/elsewhere: Fulcio returned 404: "},
 	} {
