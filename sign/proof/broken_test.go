@@ -98,15 +98,16 @@ func (r *brokenBlob) Read(p []byte) (int, error) {
 // proof then has no result, and never a bad one.
 func TestABrokenConnectionIsNoVerdict(t *testing.T) {
 	w := newWorld(t)
-	keys := w.pinned()
 	lost := errors.New("connection lost")
 	for _, full := range []bool{false, true} {
 		f := w.forger("").seal()
+		o := w.trusted(f)
+		o.Full, o.Fetch = full, w.fetch
 		n := 0
 		for {
 			n++
 			img := &broken{Image: f, left: n, err: lost}
-			r, err := Prove(t.Context(), img, Options{Keys: keys, Full: full})
+			r, err := Prove(t.Context(), img, o)
 			if img.left > 0 { // everything was asked before
 				if err != nil || r.Verdict != Proved {
 					t.Errorf("nothing failed: %+v, %v", r, err)
@@ -145,7 +146,8 @@ func TestCancelledWorkStops(t *testing.T) {
 // TestReportIsForMachines: the JSON form has everything, under names that stay.
 func TestReportIsForMachines(t *testing.T) {
 	w := newWorld(t)
-	r, err := Prove(t.Context(), w.forger("").seal(), Options{Keys: w.pinned()})
+	f := w.forger("").seal()
+	r, err := Prove(t.Context(), f, w.trusted(f))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func FuzzForgedReceipt(f *testing.F) {
 		l.Cairn, k.Lock, k.Packages = &own2, &l, slices.Clone(k.Packages)
 		own.kit = &k
 		own.receipt("base", r)
-		report, err := Prove(t.Context(), own.seal(), Options{Keys: keys, Full: true})
+		report, err := Prove(t.Context(), own.seal(), Options{Keys: keys, Full: true, Fetch: w.fetch})
 		if err != nil {
 			t.Error(err)
 		} else if (report.Verdict == Proved) != (r.Digest() == base.Digest()) {

@@ -25,7 +25,7 @@ func TestProof(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
 			f := w.forger(c.config).seal()
-			r, err := Prove(t.Context(), f, Options{Keys: w.pinned()})
+			r, err := Prove(t.Context(), f, w.trusted(f))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -66,6 +66,9 @@ func TestWithoutKeys(t *testing.T) {
 	if r.Verdict != Consistent || !errors.Is(r.Err(), ErrNotPinned) || errors.Is(r.Err(), ErrUnproved) {
 		t.Errorf("verdict %q, error %v", r.Verdict, r.Err())
 	}
+	if len(r.NotPinned) != 2 || r.NotPinned[0] != "keys: those that came with the image were used\nhint: give --key with the keys that you trust" {
+		t.Errorf("not pinned: %q", r.NotPinned)
+	}
 	if len(r.Keys) != 1 || r.Keys[0].Pinned || r.Keys[0].Name != "key.rsa.pub" {
 		t.Errorf("keys %+v", r.Keys)
 	}
@@ -97,7 +100,7 @@ func TestAnotherKeyPinned(t *testing.T) {
 func TestFull(t *testing.T) {
 	w := newWorld(t)
 	f := w.forger("").seal()
-	r, err := Prove(t.Context(), f, Options{Keys: w.pinned(), Full: true})
+	r, err := Prove(t.Context(), f, Options{Keys: w.pinned(), Full: true, Fetch: w.fetch})
 	if err != nil || r.Verdict != Proved {
 		t.Fatalf("%+v, %v", r, err)
 	}
@@ -143,13 +146,13 @@ func BenchmarkProve75(b *testing.B) {
 	}
 	w := newWorld(b, specs...)
 	f := w.forger("").seal()
-	keys := w.pinned()
+	o := w.trusted(f)
 	if n := len(f.image.Layers); n != 75 {
 		b.Fatalf("%d layers", n)
 	}
 	b.ResetTimer()
 	for b.Loop() {
-		r, err := Prove(b.Context(), f, Options{Keys: keys})
+		r, err := Prove(b.Context(), f, o)
 		if err != nil || r.Verdict != Proved {
 			b.Fatalf("%+v, %v", r, err)
 		}
@@ -181,7 +184,7 @@ func TestProofOfDifficultPackages(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, difficult()...)
 			f := w.forger(c.config).seal()
-			r, err := Prove(t.Context(), f, Options{Keys: w.pinned(), Full: true})
+			r, err := Prove(t.Context(), f, Options{Keys: w.pinned(), Full: true, Fetch: w.fetch})
 			if err != nil || r.Verdict != Proved {
 				t.Fatalf("%+v, %v", r, err)
 			}

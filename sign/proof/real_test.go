@@ -95,10 +95,10 @@ func TestRealPackages(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, full := range []bool{false, true} {
-				report, err := sign.Prove(t.Context(), out, sign.ProveOptions{Options: proof.Options{Keys: keys, Full: full}})
+			for _, o := range []proof.Options{{Keys: keys, Lock: lockOf(t, r)}, {Keys: keys, Full: true}} {
+				report, err := sign.Prove(t.Context(), out, sign.ProveOptions{Options: o})
 				if err != nil || report.Verdict != proof.Proved || report.Subject != r.Digest {
-					t.Fatalf("full %v: %+v, %v", full, report, err)
+					t.Fatalf("full %v: %+v, %v", o.Full, report, err)
 				}
 			}
 		})
