@@ -64,8 +64,9 @@ var (
 	ErrToken = errors.New("identity token")
 	// ErrConfig: the signing configuration or the trusted root cannot be used.
 	ErrConfig = errors.New("cannot be used")
-	// ErrSelfCheck: what was made does not verify; nothing was written.
-	ErrSelfCheck = errors.New("what was signed does not verify")
+	// ErrSelfCheck: what was made, or the certificate for it, does not verify;
+	// nothing was written.
+	ErrSelfCheck = errors.New("does not verify")
 )
 
 // Job is one statement to sign.

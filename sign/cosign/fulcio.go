@@ -53,11 +53,13 @@ func requestCertificate(ctx context.Context, c *Config, k *keypair) (*fulcioCert
 		return nil, hideToken(serviceError(ctx, fmt.Errorf("fulcio %s: %w", c.Services.Fulcio, err)), c.Token)
 	}
 	cert, err := newCertificate(der, keeper.chain())
-	if err == nil && c.Trust != nil {
-		err = cert.check(c.Trust)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: fulcio %s: %w", ErrService, c.Services.Fulcio, err)
+	}
+	if c.Trust != nil {
+		if err := cert.check(c.Trust); err != nil {
+			return nil, fmt.Errorf("fulcio %s: certificate: %w: %w", c.Services.Fulcio, ErrSelfCheck, err)
+		}
 	}
 	return cert, nil
 }
@@ -89,13 +91,13 @@ func newCertificate(der, chain []byte) (*fulcioCertificate, error) {
 func (c *fulcioCertificate) check(trust root.TrustedMaterial) error {
 	chains, err := verify.VerifyLeafCertificate(c.leaf.NotBefore, c.leaf, trust)
 	if err != nil {
-		return fmt.Errorf("certificate: not of an authority of the trusted root: %w", err)
+		return fmt.Errorf("not of an authority of the trusted root: %w", err)
 	}
 	if len(trust.CTLogs()) == 0 {
 		return nil
 	}
 	if err := verify.VerifySignedCertificateTimestamp(chains, 1, trust); err != nil {
-		return fmt.Errorf("certificate: signed certificate timestamp: %w", err)
+		return fmt.Errorf("signed certificate timestamp: %w", err)
 	}
 	return nil
 }

@@ -76,7 +76,7 @@ func (s *Signer) sign(ctx context.Context, content sign.Content) (*protobundle.B
 
 func (s *Signer) finishBundle(j *Job, signed *protobundle.Bundle) ([]byte, error) {
 	if err := guard(func() error { return s.checkBundle(signed, j.Subject.Digest) }); err != nil {
-		return nil, fmt.Errorf("%w: bundle: %w", ErrSelfCheck, err)
+		return nil, fmt.Errorf("bundle: %w: %w", ErrSelfCheck, err)
 	}
 	raw, err := protojson.Marshal(signed)
 	if err != nil {
@@ -102,7 +102,7 @@ func (s *Signer) legacy(ctx context.Context, j *Job, envelope *protobundle.Bundl
 		return nil, err
 	}
 	if err := guard(func() error { return s.checkLegacy(ctx, sig, j) }); err != nil {
-		return nil, fmt.Errorf("%w: legacy %s: %w", ErrSelfCheck, j.kind(), err)
+		return nil, fmt.Errorf("legacy %s: %w: %w", j.kind(), ErrSelfCheck, err)
 	}
 	return sig, nil
 }

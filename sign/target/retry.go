@@ -44,11 +44,17 @@ type unwrapped struct{ inner http.RoundTripper }
 
 func (u *unwrapped) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := u.inner.RoundTrip(req)
+	if err == nil {
+		return resp, nil
+	}
+	if resp != nil { // the last answer, when the context ended the attempts
+		resp.Body.Close()
+	}
 	var outer *url.Error
 	if errors.As(err, &outer) {
 		err = outer.Err
 	}
-	return resp, err
+	return nil, err
 }
 
 func retryable(ctx context.Context, resp *http.Response, err error) (bool, error) {
