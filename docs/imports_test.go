@@ -75,6 +75,7 @@ var allowed = map[string][]string{
 	"packages/repository": {"packages/apk", "packages/solve"},
 	"packages/store":      {"packages/apk"},
 	"assemble/config":     {"packages/apk"},
+	"assemble/kit":        {"assemble/config", "packages", "packages/apk", "packages/lock", "packages/repository", "packages/store"},
 	"sign/target":         {"assemble/image"},
 	"sign/keys":           {},
 	"sign/attest":         {},
