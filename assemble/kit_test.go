@@ -206,3 +206,68 @@ func sumOf(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:])
 }
+
+func TestDeriveNeedsEverything(t *testing.T) {
+	f := newFixture(t)
+	r := f.build(f.config(""), Options{Kit: true})
+	cfg, err := r.Kit.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := &held{Held: packages.NewHeld(r.Kit.Keys), st: f.ws.Store()}
+	for _, c := range []struct {
+		name    string
+		options Options
+		want    string
+	}{
+		{"no lock", Options{}, "derive: no lock"},
+		{"no receipts", OptionsOf(r.Kit), "receipt: not in the store"},
+	} {
+		if d, err := Derive(t.Context(), src, cfg, c.options); err == nil || d != nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, expected %q", c.name, err, c.want)
+		}
+	}
+	for _, p := range r.Kit.Packages {
+		src.Add(p.Arch, p.Receipt)
+	}
+	if err := cfg.Apply(config.Overrides{Packages: []string{"lib"}}); err != nil {
+		t.Fatal(err)
+	}
+	var stale *StaleError
+	if _, err := Derive(t.Context(), src, cfg, OptionsOf(r.Kit)); !errors.As(err, &stale) {
+		t.Errorf("error %v, expected a StaleError", err)
+	}
+	if _, err := Derive(cancelled(), src, cfg, OptionsOf(r.Kit)); err == nil {
+		t.Error("cancelled, and no error")
+	}
+}
+
+// TestKitOfAnApkoLock: such a lock names no indexes and pins no receipts.
+func TestKitOfAnApkoLock(t *testing.T) {
+	f := newFixture(t)
+	cfg := f.config("")
+	l := f.lock(cfg, LockOptions{})
+	l.Cairn, l.Config.Checksum = nil, cfg.ApkoChecksum
+	for i := range l.Contents.Packages {
+		l.Contents.Packages[i].Cairn = nil
+	}
+	for i := range l.Contents.Keyring {
+		l.Contents.Keyring[i].Content = ""
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	r := f.build(cfg, Options{Kit: true, Lock: f.throughFile(l), Outputs: []string{out + "/"}})
+	digest, err := v1.NewHash(r.KitDigest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := kit.Read(t.Context(), blobs(out), digest, r.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(k.Keys) != 1 || len(k.Indexes) != 0 {
+		t.Errorf("%d keys, %d indexes", len(k.Keys), len(k.Indexes))
+	}
+	if got, err := f.derive(k, r.Images).Digest(); err != nil || got != r.Digest {
+		t.Errorf("derived %s, built %s (%v)", got, r.Digest, err)
+	}
+}

@@ -79,6 +79,7 @@ var allowed = map[string][]string{
 	"sign/policy":         {"sign/evidence", "sign/target", "sign/verify", "packages/apk", "packages/repository"},
 	"sign/admission":      {"sign/target", "sign/verify"},
 	"assemble/config":     {"packages/apk"},
+	"assemble/kit":        {"assemble/config", "packages", "packages/apk", "packages/lock", "packages/repository", "packages/store"},
 	"sign/target":         {"assemble/image"},
 	"sign/keys":           {},
 	"sign/attest":         {},

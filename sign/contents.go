@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
@@ -14,6 +16,7 @@ import (
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/repository"
 	"github.com/cairn-dev/cairn/sign/proof"
+	"github.com/cairn-dev/cairn/sign/provenance"
 	"github.com/cairn-dev/cairn/sign/target"
 )
 
@@ -40,19 +43,41 @@ func (c contents) Installed(ctx context.Context, digest v1.Hash) ([]apk.Installe
 // prover makes composition proofs of what a target names.
 type prover struct{ t *target.Target }
 
-// Prove implements policy.Prover.
-func (p prover) Prove(ctx context.Context, _ v1.Hash, keys []repository.Key) ([]string, error) {
-	report, err := proof.Prove(ctx, p.t, proof.Options{Keys: keys})
-	if err != nil {
-		return nil, err
-	}
-	if err := report.Err(); err != nil {
-		if len(report.Problems) > 0 {
-			return report.Problems, nil
+// maxLocks bounds the locks that a proof is tried with.
+const maxLocks = 4
+
+// Prove implements policy.Prover. It is tried with each lock that provenance
+// names, and without one where none does, which pins nothing.
+func (p prover) Prove(ctx context.Context, _ v1.Hash, keys []repository.Key, predicates []json.RawMessage) ([]string, error) {
+	var locks []apk.SHA256
+	for _, raw := range predicates {
+		l, err := provenance.Lock(raw)
+		if err == nil && !slices.Contains(locks, l) && len(locks) < maxLocks {
+			locks = append(locks, l)
 		}
-		return []string{err.Error()}, nil
 	}
-	return nil, nil
+	named := len(locks) > 0
+	if !named {
+		locks = []apk.SHA256{{}}
+	}
+	var unproved []string
+	for _, l := range locks {
+		report, err := proof.Prove(ctx, p.t, proof.Options{Keys: keys, Lock: l})
+		if err != nil {
+			return nil, err
+		}
+		if report.Verdict == proof.Proved {
+			return nil, nil
+		}
+		for _, line := range slices.Concat(report.Problems, report.NotPinned) {
+			line, _, _ = strings.Cut(line, "\nhint: ") // about flags of prove
+			unproved = append(unproved, line)
+		}
+	}
+	if !named {
+		unproved = append(unproved, "no accepted provenance names the lock")
+	}
+	return unproved, nil
 }
 
 // remoteImage is an image of a target in ggcr's smallest form. Nothing of it is

@@ -2,7 +2,12 @@ package sign
 
 import (
 	"context"
+	"errors"
+	"os"
 
+	"github.com/cairn-dev/cairn/packages"
+	"github.com/cairn-dev/cairn/packages/lock"
+	"github.com/cairn-dev/cairn/packages/store"
 	"github.com/cairn-dev/cairn/sign/proof"
 	"github.com/cairn-dev/cairn/sign/target"
 )
@@ -24,5 +29,27 @@ func Prove(ctx context.Context, image string, o ProveOptions) (*proof.Report, er
 	if err != nil {
 		return nil, err
 	}
-	return proof.Prove(ctx, t, o.Options)
+	if !o.Full || o.Fetch != nil {
+		return proof.Prove(ctx, t, o.Options)
+	}
+	return proveFull(ctx, t, o.Options)
+}
+
+// proveFull reads packages that are no layer as they are from their
+// repositories, through a store in the directory for temporary files.
+func proveFull(ctx context.Context, t *target.Target, o proof.Options) (_ *proof.Report, err error) {
+	dir, err := os.MkdirTemp("", "cairn-prove-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	ws, err := packages.Open(packages.Options{CacheDir: dir})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, ws.Close()) }()
+	o.Fetch = func(ctx context.Context, l *lock.Lock, arch string) ([]*store.Receipt, error) {
+		return ws.Fetch(ctx, l, arch, packages.FetchOptions{})
+	}
+	return proof.Prove(ctx, t, o)
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"hash"
 	"slices"
 	"strings"
 	"sync"
@@ -37,7 +38,7 @@ func New(in Input) (*Graph, error) {
 		return nil, errors.New("sbom: no creation time")
 	}
 	b := &builder{
-		Graph:    &Graph{input: in, tree: in.Tree, byID: map[string]int{}, digest: map[string]documentDigest{}},
+		Graph:    &Graph{input: in, tree: in.Tree, byID: map[string]int{}, digest: map[string]hash.Hash{}},
 		packages: map[string]int{},
 		owners:   map[rootfs.Owner]int{},
 		licenses: licenseSet{},

@@ -2,6 +2,7 @@ package sbom
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"slices"
@@ -16,7 +17,7 @@ const cdxSchema = "http://cyclonedx.org/schema/bom-1.6.schema.json"
 // WriteCycloneDX writes the graph as CycloneDX 1.6 JSON. Files are nested in
 // the component that owns them.
 func (g *Graph) WriteCycloneDX(w io.Writer) error {
-	s := newStream(w)
+	s := newStream(w, sha256.New())
 	in := &g.input
 	cdxHead(s, g.SerialNumber())
 	image := g.Image().cdx()

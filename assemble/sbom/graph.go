@@ -1,6 +1,7 @@
 package sbom
 
 import (
+	"hash"
 	"sync"
 
 	"github.com/cairn-dev/cairn/assemble/rootfs"
@@ -122,7 +123,7 @@ type Graph struct {
 
 	paths  func() map[string]int32 // path → position in Components, made when asked for
 	mu     sync.Mutex
-	digest map[string]documentDigest // of documents that were written
+	digest map[string]hash.Hash // of documents that were written
 	once   sync.Once
 	ids    []string // per tree entry: of its element, made when asked for
 }

@@ -2,8 +2,11 @@ package sbom
 
 import (
 	"cmp"
+	"crypto/sha1"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"strings"
 	"time"
@@ -40,14 +43,15 @@ const (
 
 type indexed struct{ *Graph }
 
-// spdxSHA1 and cdxSHA256 give the digests of an image's documents. They are
+// spdxSHA1 and cdxSHA256 give the digests of an image's documents, each the one
+// by which its format refers to other documents. They are
 // known once the document was written; else it is written to nowhere.
 func (i indexed) spdxSHA1() (string, error) {
 	d, err := i.documentDigest(formatSPDX, i.WriteSPDX)
 	if err != nil {
 		return "", err
 	}
-	return hexSum(d.sha1), nil
+	return hexSum(d), nil
 }
 
 func (i indexed) cdxSHA256() (string, error) {
@@ -55,10 +59,10 @@ func (i indexed) cdxSHA256() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return hexSum(d.sha256), nil
+	return hexSum(d), nil
 }
 
-func (g *Graph) documentDigest(format string, write func(io.Writer) error) (documentDigest, error) {
+func (g *Graph) documentDigest(format string, write func(io.Writer) error) (hash.Hash, error) {
 	for {
 		g.mu.Lock()
 		d, ok := g.digest[format]
@@ -67,12 +71,12 @@ func (g *Graph) documentDigest(format string, write func(io.Writer) error) (docu
 			return d, nil
 		}
 		if err := write(io.Discard); err != nil {
-			return documentDigest{}, err
+			return nil, err
 		}
 	}
 }
 
-// wrote ends a document and remembers its digests.
+// wrote ends a document and remembers its digest.
 func (g *Graph) wrote(format string, s *stream) error {
 	err := s.end()
 	if err == nil {
@@ -156,7 +160,7 @@ func (x *Index) WriteSPDX(w io.Writer) error {
 		}
 		external = append(external, spdxExternalDocument{i.documentRef(), i.Namespace(), spdxChecksum{"SHA1", sum}})
 	}
-	s := newStream(w)
+	s := newStream(w, sha1.New())
 	in := &x.input
 	s.field("spdxVersion", "SPDX-2.3")
 	s.field("dataLicense", "CC0-1.0")
@@ -207,7 +211,7 @@ func (x *Index) WriteCycloneDX(w io.Writer) error {
 		}}
 		images, ids = append(images, c), append(ids, c.BOMRef)
 	}
-	s := newStream(w)
+	s := newStream(w, sha256.New())
 	in := &x.input
 	cdxHead(s, x.SerialNumber())
 	s.field("metadata", cdxMetadata(in.Author, in.ToolVersion, in.Created, x.root.cdx()))

@@ -15,7 +15,7 @@ import (
 
 // WriteSPDX writes the graph as SPDX 2.3 JSON.
 func (g *Graph) WriteSPDX(w io.Writer) error {
-	s := newStream(w)
+	s := newStream(w, sha1.New())
 	g.spdxHead(s)
 	codes := g.verificationCodes()
 	s.array("packages", func() {

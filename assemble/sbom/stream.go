@@ -3,26 +3,11 @@ package sbom
 import (
 	"bufio"
 	"bytes"
-	"crypto/sha1"
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"hash"
 	"io"
 )
-
-// documentDigest is the digests of a document, taken while it is written.
-type documentDigest struct {
-	sha1, sha256 hash.Hash
-}
-
-func newDigest() documentDigest { return documentDigest{sha1.New(), sha256.New()} }
-
-// Write implements [io.Writer].
-func (d documentDigest) Write(p []byte) (int, error) {
-	d.sha1.Write(p)
-	return d.sha256.Write(p)
-}
 
 func hexSum(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }
 
@@ -35,11 +20,12 @@ type stream struct {
 	enc *json.Encoder
 	any bool // something is in the current object or array
 	err error
-	sum documentDigest
+	sum hash.Hash // of what was written
 }
 
-func newStream(w io.Writer) *stream {
-	s := &stream{sum: newDigest()}
+// newStream begins a document; sum is the hash that others refer to it by.
+func newStream(w io.Writer, sum hash.Hash) *stream {
+	s := &stream{sum: sum}
 	s.w = bufio.NewWriterSize(io.MultiWriter(w, s.sum), 64<<10)
 	s.enc = json.NewEncoder(&s.buf)
 	s.enc.SetEscapeHTML(false)

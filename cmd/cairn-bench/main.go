@@ -32,11 +32,18 @@ func main() {
 	flag.StringVar(&b.deb2apk, "deb2apk", "../shared/tools/deb2apk.py", "converter of Debian packages")
 	flag.IntVar(&b.runs, "runs", 3, "warm runs; the median counts")
 	reference := flag.String("reference", "", "internal: hash and inflate the packages below this directory")
+	synthetic := flag.String("synthesize", "", "internal: make the synthetic repository in this directory")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if *reference != "" {
 		if err := referencePass(*reference); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
+	if *synthetic != "" {
+		if err := synthesize(*synthetic); err != nil {
 			log.Fatal(err)
 		}
 		return

@@ -37,10 +37,13 @@ need no download.
 IMAGE is a reference to an image index in a registry, or an OCI layout (DIR/).
 cairn build --kit writes the kit.
 
-Without --key, the keys that came with the kit are used and shown; nobody vouches
-for them, and the exit code says so. docs/design.md tells what a proof shows and
-what it rests on.`,
-		Example: "  cairn prove --key wolfi-signing.rsa.pub registry.example/team/app@sha256:…\n  cairn prove --key key.rsa.pub --lockfile image.lock.json --format json out/",
+An image is proved when the keys are given with --key, and what is in the packages
+is known from a lock that is given with --lockfile, or with --full from the
+packages themselves. Otherwise the kit's own keys, and what the kit says of the
+packages, are used and shown: everything may fit together, and nobody vouches for
+it. The exit code tells the two apart. docs/design.md tells what a proof shows
+and what it rests on.`,
+		Example: "  cairn prove --key wolfi-signing.rsa.pub --lockfile image.lock.json registry.example/team/app@sha256:…\n  cairn prove --key key.rsa.pub --full --format json out/",
 		Args:    args(1, 1, "IMAGE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return p.run(cmd, a, args[0])
@@ -49,7 +52,7 @@ what it rests on.`,
 	f := cmd.Flags()
 	f.StringSliceVar(&p.keys, "key", nil, "public `keys` that may have signed packages and indexes: PEM files")
 	f.StringVar(&p.lockfile, "lockfile", "", "the lock `file` that the image must be built from (default: any)")
-	f.BoolVar(&p.full, "full", false, "download the layers that are packages as they are, and derive their receipts again")
+	f.BoolVar(&p.full, "full", false, "read the packages too, from the layers and, where they are in none as they are, from their repositories")
 	return cmd
 }
 
@@ -120,6 +123,10 @@ func printProof(a *app, r *proof.Report) error {
 		}
 		for _, s := range r.RestsOn {
 			fmt.Fprintf(w, "rests on %s\n", s)
+		}
+		for _, s := range r.NotPinned {
+			s, _, _ = strings.Cut(s, "\n")
+			fmt.Fprintf(w, "not pinned: %s\n", s)
 		}
 		for _, u := range r.Unsafe {
 			fmt.Fprintf(w, "unsafe: %s\n", u)

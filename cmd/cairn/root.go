@@ -36,7 +36,7 @@ environment over the file.
 
 Exit codes: 0 success, 1 other failure, 2 usage, 3 bad configuration or lock,
 4 no solution, 5 verification failed, 6 unreachable, 7 stale lock, 8 output or
-storage failure, 9 missing, 10 no key given, 130 interrupted, 143 terminated.`,
+storage failure, 9 missing, 10 not pinned, 130 interrupted, 143 terminated.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/cairn-dev/cairn/packages/apk"
-	"github.com/cairn-dev/cairn/packages/store/internal/sha256x2"
+	"github.com/cairn-dev/cairn/packages/store/internal/multisha"
 )
 
 // member takes the header block of a real member.
@@ -224,7 +224,7 @@ func (s *scanner) beginFile(e *apk.Entry) error {
 // content takes a part of the current file's bytes. The tar's own hash goes on
 // by as many, which are never too many: it is behind by the headers since then.
 func (s *scanner) content(b []byte) {
-	sha256x2.Write(s.sum, b, s.tar, s.unhashed[:len(b)])
+	multisha.Write2(s.sum, b, s.tar, s.unhashed[:len(b)])
 	s.unhashed = s.unhashed[len(b):]
 	s.sum1.Write(b)
 	if s.keeping {

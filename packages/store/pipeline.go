@@ -13,7 +13,7 @@ import (
 
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/store/internal/inflate"
-	"github.com/cairn-dev/cairn/packages/store/internal/sha256x2"
+	"github.com/cairn-dev/cairn/packages/store/internal/multisha"
 )
 
 // Sizes of the pooled buffers and how many of each kind may wait between two
@@ -132,7 +132,7 @@ func (d *dataStream) pump(ctx context.Context, r *bufio.Reader, data hash.Hash, 
 			c.release()
 			return size, errTooLong
 		}
-		sha256x2.Write(data, c.data, d.file, c.data)
+		multisha.Write2(data, c.data, d.file, c.data)
 		if d.blob != nil && !d.failed.Load() {
 			if _, err := d.blob.Write(c.data); err != nil {
 				c.release()

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,12 +24,12 @@ type Contents interface {
 	Installed(ctx context.Context, image v1.Hash) ([]apk.InstalledPackage, error)
 }
 
-// Prover makes the composition proof of an image, which may rest on the keys. It
-// returns one line per thing
+// Prover makes the composition proof of an image. It may rest on the keys, and on
+// what accepted provenance (predicates) says of the lock. It returns one line per thing
 // that is not proved, none when everything is; the error says that the proof
 // could not be made.
 type Prover interface {
-	Prove(ctx context.Context, subject v1.Hash, keys []repository.Key) (unproved []string, err error)
+	Prove(ctx context.Context, subject v1.Hash, keys []repository.Key, provenance []json.RawMessage) (unproved []string, err error)
 }
 
 // Input is what is known about an image.
@@ -351,7 +352,11 @@ func (ev *evaluation) proof(ctx context.Context) error {
 		ev.verdict.Add("compositionProof", "", required, "none", "this program cannot make composition proofs here")
 		return nil
 	}
-	unproved, err := ev.in.Prover.Prove(ctx, ev.in.Subjects[0].Digest, ev.proofKeys)
+	var predicates []json.RawMessage
+	for _, c := range ev.subjects[0].statements(verify.PredicateProvenance) {
+		predicates = append(predicates, c.Statement.Predicate)
+	}
+	unproved, err := ev.in.Prover.Prove(ctx, ev.in.Subjects[0].Digest, ev.proofKeys, predicates)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()

@@ -48,7 +48,7 @@ type EntryFile struct {
 	MaxAge           string             `yaml:"maxAge" format:"duration" doc:"The oldest signature that counts, by its signed time; such as 30d or 12h."`
 	RequireDigest    bool               `yaml:"requireDigest" doc:"Refuse references without a digest."`
 	Children         string             `yaml:"children" enum:"all" doc:"all: every manifest of an index must be signed as well."`
-	CompositionProof *ProofFile         `yaml:"compositionProof" doc:"Require that the origin of every byte is proved, from the registry alone."`
+	CompositionProof *ProofFile         `yaml:"compositionProof" doc:"Require that the origin of every byte is proved, from the registry alone. The lock that accepted provenance names pins the proof."`
 	Rules            []RuleFile         `yaml:"rules" doc:"Further conditions, as CEL expressions."`
 }
 

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -40,11 +41,12 @@ var twoPackages = installed("app 1.0-r0 MIT", "openssl 3.0.8-r0 Apache-2.0 AND B
 
 // prover gives the same proof for every image.
 type prover struct {
-	unproved []string
-	err      error
+	unproved   []string
+	err        error
+	predicates int // that must be passed on
 }
 
-func (p prover) Prove(_ context.Context, _ v1.Hash, keys []repository.Key) ([]string, error) {
+func (p prover) Prove(_ context.Context, _ v1.Hash, keys []repository.Key, predicates []json.RawMessage) ([]string, error) {
 	return p.unproved, p.err
 }
 
@@ -186,6 +188,7 @@ var ruleCases = []struct {
 		"vulnerabilities: {referrer}: scan has no signed time"},
 
 	{"proof", "    compositionProof: {keys: [apk.rsa.pub]}\n", nil, nil, prover{}, ""},
+	{"proof with accepted provenance", "    compositionProof: {keys: [apk.rsa.pub]}\n", func(h v1.Hash) [][]byte { return [][]byte{build(h, same)} }, nil, prover{predicates: 1}, ""},
 	{"no prover", "    compositionProof: {keys: [apk.rsa.pub]}\n", nil, nil, nil, "compositionProof: this program cannot make composition proofs here"},
 	{"gaps", "    compositionProof: {keys: [apk.rsa.pub]}\n", nil, nil, prover{unproved: []string{"layer 3 is by nobody"}}, "compositionProof: layer 3 is by nobody"},
 	{"proof fails", "    compositionProof: {keys: [apk.rsa.pub]}\n", nil, nil, prover{err: errors.New("no kit is attached")}, "compositionProof: no kit is attached"},

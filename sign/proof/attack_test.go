@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/sha1"
 	"errors"
 	"os"
 	"slices"
@@ -277,34 +278,71 @@ func indexText(t testing.TB, f *forger) []byte {
 	return text
 }
 
-// TestForgedReceipts is about what the proof rests on: a receipt that is forged
-// together with the lock, and a top layer that follows from it, is found by the
-// lock that is given, or by reading the packages.
+// TestForgedReceipts is about what somebody can do who makes up a receipt, the
+// lock, and layers that follow from them. Nothing in the image contradicts that:
+// it takes the lock, or reading the packages, to find it, and without either the
+// image is not proved.
 func TestForgedReceipts(t *testing.T) {
 	w := newWorld(t)
-	honest := w.forger("").seal()
-	if r, err := Prove(t.Context(), honest, Options{Keys: w.pinned(), Lock: digestOf(t, honest), Full: true}); err != nil || r.Verdict != Proved {
-		t.Fatalf("the honest image: %+v, %v", r, err)
-	}
-	forged := w.forger("")
-	forged.receipt("base", secondRoot(t, forged.pkg("base").Receipt))
-	forged.seal()
+	honest := digestOf(t, w.forger(""))
+	forged := rewritten(t, w).seal()
 	for _, c := range []struct {
-		name string
-		o    Options
-		want string
+		name    string
+		options Options
+		verdict Verdict
+		want    string
 	}{
-		{"lock given", Options{Lock: digestOf(t, honest)}, "lock sha256:…, expected sha256:…"},
-		{"packages read", Options{Full: true}, "package base-1-r0: receipt sha256:… in the kit, sha256:… from the data section"},
+		{"keys", Options{}, Consistent,
+			"not pinned:\nreceipts: what is in the packages is as the image's own kit says\nhint: give --lockfile with the lock that the image is to be from, or --full to read the packages"},
+		{"keys, and packages as far as they are layers", Options{Full: true}, Consistent, "receipts: what is in the packages"},
+		{"keys and lock", Options{Lock: honest}, Failed, "lock sha256:…, expected sha256:…"},
+		{"keys and packages", Options{Full: true, Fetch: w.fetch}, Failed, "x86_64: package app-1-r0: receipt digest is …, expected …"},
 	} {
-		o := c.o
-		o.Keys = w.pinned()
-		r, err := Prove(t.Context(), forged, o)
-		if err != nil || r.Verdict != Failed || !strings.Contains(plain(r.Err().Error()), c.want) {
-			t.Errorf("%s: %+v, %v\nexpected %s", c.name, r, err, c.want)
+		c.options.Keys = w.pinned()
+		r, err := Prove(t.Context(), forged, c.options)
+		if err != nil || r.Verdict != c.verdict || !strings.Contains(plain(r.Err().Error()), c.want) {
+			t.Errorf("%s: %+v, %v\nexpected %s: %s", c.name, r, err, c.verdict, c.want)
 		}
 	}
+	account := w.forger("")
+	account.receipt("base", secondRoot(t, account.pkg("base").Receipt))
+	r, err := Prove(t.Context(), account.seal(), Options{Keys: w.pinned(), Full: true, Fetch: w.fetch})
+	if want := "package base-1-r0: receipt sha256:… in the kit, sha256:… from the data section"; err != nil || !strings.Contains(plain(r.Err().Error()), want) {
+		t.Errorf("%+v, %v\nexpected %s", r, err, want)
+	}
 }
+
+// rewritten is an image whose kit says of app that it cannot be a layer as it
+// is, and has another program in it. Planned from that, the layer follows.
+func rewritten(t *testing.T, w *world) *forger {
+	f := w.forger("")
+	at := f.layerOf("app")
+	evil := []byte(strings.Repeat("evil!!!\n", 200))
+	f.receipt("app", changed(t, f.pkg("app").Receipt, func(r *store.Receipt) {
+		r.Verbatim = "device node dev/null"
+		for i := range r.Entries {
+			if e := &r.Entries[i]; e.Path == "usr/bin/app" {
+				e.SHA256, e.SHA1 = sha(evil), sha1.Sum(evil)
+			}
+		}
+	}))
+	tar := f.tar(at)
+	i := bytes.Index(tar, []byte("program\n"))
+	copy(tar[i:], evil)
+	// The package's own header has the checksum of the true program; a header
+	// made up has the forged one.
+	tar = bytes.Replace(tar, []byte(hexSHA1([]byte(strings.Repeat("program\n", 200)))), []byte(hexSHA1(evil)), 1)
+	f.layer(at, tar)
+	f.config.History[at].Comment = "app-1-r0 (rewritten)"
+	top := f.tar(f.top())
+	f.layer(f.top(), bytes.ReplaceAll(top, []byte(checksumOf([]byte(strings.Repeat("program\n", 200)))), []byte(checksumOf(evil))))
+	return f
+}
+
+func hexSHA1(b []byte) string { return apk.SHA1(sha1.Sum(b)).Hex() }
+
+// checksumOf is how the installed database has a file.
+func checksumOf(b []byte) string { return apk.SHA1(sha1.Sum(b)).String() }
 
 func digestOf(t testing.TB, f *forger) apk.SHA256 {
 	t.Helper()
@@ -363,7 +401,7 @@ func TestABadKitDoesNotHideAGoodOne(t *testing.T) {
 		d.ArtifactType = kit.ArtifactType
 		f.referrers = append(f.referrers, d)
 	}
-	r, err := Prove(t.Context(), f, Options{Keys: w.pinned()})
+	r, err := Prove(t.Context(), f, w.trusted(f))
 	if err != nil || r.Verdict != Proved {
 		t.Errorf("%+v, %v", r, err)
 	}

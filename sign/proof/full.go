@@ -10,6 +10,8 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/cairn-dev/cairn/assemble/layer"
+	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/store"
 )
 
@@ -53,4 +55,59 @@ func (p *prover) receipt(ctx context.Context, l *LayerReport, d v1.Descriptor, r
 		l.Proof += "; receipt derived again: equal"
 	}
 	return nil
+}
+
+// readOthers derives the receipts of the packages that are no layer as they are:
+// those in packed and rewritten layers, and those without content. They are read
+// from their repositories.
+func (p *prover) readOthers(ctx context.Context) error {
+	for i := range p.derived.Planned {
+		arch := p.derived.Planned[i].Arch.APK
+		others := p.others(i)
+		if len(others) == 0 {
+			continue
+		}
+		if p.options.Fetch == nil {
+			p.unread += len(others)
+			continue
+		}
+		l := *p.kit.Lock
+		l.Contents.Packages = nil
+		for _, locked := range p.kit.Lock.For(arch) {
+			if others[locked.Checksum] != nil {
+				l.Contents.Packages = append(l.Contents.Packages, locked)
+			}
+		}
+		again, err := p.options.Fetch(ctx, &l, arch)
+		if errors.Is(err, store.ErrMismatch) || errors.Is(err, store.ErrHostile) || errors.Is(err, store.ErrMalformed) {
+			p.fail("%s: %v", arch, err)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, r := range again {
+			if want := others[r.Package.Checksum]; want == nil || want.Digest() != r.Digest() {
+				p.fail("%s: package %s: the receipt in the kit is not that of the package in its repository", arch, r.ID())
+			}
+			delete(others, r.Package.Checksum)
+		}
+		p.unread += len(others)
+	}
+	return nil
+}
+
+// others are the receipts of packages that are no layer as they are.
+func (p *prover) others(i int) map[apk.SHA1]*store.Receipt {
+	out := map[apk.SHA1]*store.Receipt{}
+	receipts := p.derived.Receipts(i)
+	for _, r := range receipts {
+		out[r.Package.Checksum] = r
+	}
+	for _, l := range p.derived.Planned[i].Layers.Outline() {
+		if l.Kind == layer.Verbatim {
+			delete(out, receipts[l.Packages[0]].Package.Checksum)
+		}
+	}
+	return out
 }

@@ -27,7 +27,9 @@ import (
 	"github.com/cairn-dev/cairn/packages"
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/apk/apktest"
+	"github.com/cairn-dev/cairn/packages/lock"
 	"github.com/cairn-dev/cairn/packages/repository"
+	"github.com/cairn-dev/cairn/packages/store"
 )
 
 // world is a repository, a store and an image built from it.
@@ -94,6 +96,18 @@ func (w *world) pinned() []repository.Key {
 		w.t.Fatal(err)
 	}
 	return []repository.Key{k}
+}
+
+// trusted is everything that makes an honest image a proved one: the key, and
+// the lock.
+func (w *world) trusted(f *forger) Options {
+	w.t.Helper()
+	return Options{Keys: w.pinned(), Lock: digestOf(w.t, f)}
+}
+
+// fetch reads packages from the world's repository.
+func (w *world) fetch(ctx context.Context, l *lock.Lock, arch string) ([]*store.Receipt, error) {
+	return w.ws.Fetch(ctx, l, arch, packages.FetchOptions{})
 }
 
 // build builds an image with its kit into a layout.

@@ -34,7 +34,9 @@ import (
 
 	"github.com/cairn-dev/cairn/assemble/kit"
 	"github.com/cairn-dev/cairn/packages/apk"
+	"github.com/cairn-dev/cairn/packages/lock"
 	"github.com/cairn-dev/cairn/packages/repository"
+	"github.com/cairn-dev/cairn/packages/store"
 )
 
 // Image is an image and what refers to it. Bytes that are not those of the
@@ -54,8 +56,9 @@ type Image interface {
 var (
 	// ErrUnproved: something in the image is not explained.
 	ErrUnproved = errors.New("not proved")
-	// ErrNotPinned: all is explained, by keys that the kit itself brought.
-	ErrNotPinned = errors.New("no key given")
+	// ErrNotPinned: all is explained, but by keys, or receipts, that the kit
+	// itself brought and that nobody vouches for.
+	ErrNotPinned = errors.New("not pinned")
 	// ErrNoKit: nothing to prove the image with.
 	ErrNoKit = errors.New("no rebuild kit")
 )
@@ -66,12 +69,17 @@ type Options struct {
 	// name. None: those of the kit are used, and the verdict is [Consistent] at
 	// best.
 	Keys []repository.Key
-	// Lock is the digest that the lock says of itself ([lock.Cairn].Digest);
-	// zero: any lock will do.
+	// Lock is the digest that the lock says of itself ([lock.Cairn].Digest). It
+	// pins the receipts. Zero: any lock will do, and unless the packages are
+	// read the verdict is [Consistent] at best.
 	Lock apk.SHA256
-	// Full downloads the layers that are packages as they are, and derives
-	// their receipts again.
+	// Full reads the packages and derives their receipts again: from the layers
+	// that are packages as they are, and the others with Fetch.
 	Full bool
+	// Fetch reads the packages of an architecture of a lock from their
+	// repositories and returns their receipts, in the lock's order;
+	// [packages.Workspace.Fetch] does. Only Full uses it.
+	Fetch func(ctx context.Context, l *lock.Lock, arch string) ([]*store.Receipt, error)
 }
 
 // Verdict is the outcome of a proof.
@@ -80,7 +88,7 @@ type Verdict string
 // The verdicts.
 const (
 	Proved     Verdict = "proved"
-	Consistent Verdict = "consistent, keys not pinned"
+	Consistent Verdict = "consistent, not pinned"
 	Failed     Verdict = "failed"
 )
 
@@ -101,6 +109,8 @@ type Report struct {
 	Images []ImageReport `json:"images"`
 	// Unsafe are the checks that the build was told to leave out.
 	Unsafe []string `json:"unsafe,omitempty"`
+	// NotPinned says what keeps a consistent image from being a proved one.
+	NotPinned []string `json:"not_pinned,omitempty"`
 	// RestsOn says what must be true for the verdict to mean something.
 	RestsOn []string `json:"rests_on"`
 	// Problems are what is not explained.
@@ -146,10 +156,13 @@ func (r *Report) Err() error {
 	case Proved:
 		return nil
 	case Consistent:
-		return fmt.Errorf("%s: everything is explained by keys that came with it: %w\nhint: give --key with the keys that you trust", r.Subject, ErrNotPinned)
+		return fmt.Errorf("%s: everything is explained, but %w:\n%s", r.Subject, ErrNotPinned, strings.Join(r.NotPinned, "\n"))
 	}
 	return fmt.Errorf("%s: %w:\n%s", r.Subject, ErrUnproved, strings.Join(r.Problems, "\n"))
 }
+
+// rank orders the verdicts: of several kits the best one counts.
+var rank = map[Verdict]int{Failed: 0, Consistent: 1, Proved: 2}
 
 // maxKits is the number of kits that are tried.
 const maxKits = 8
@@ -167,11 +180,10 @@ func Prove(ctx context.Context, img Image, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	var first *Report
+	var best *Report
 	for _, d := range kits {
 		p := &prover{img: counted, options: o, report: &Report{Subject: subject.Digest, Kit: d.Digest, Keys: []Key{}, Images: []ImageReport{}}}
 		err := p.prove(ctx, subject)
-		p.report.Downloaded = counted.n
 		switch {
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
@@ -181,13 +193,15 @@ func Prove(ctx context.Context, img Image, o Options) (*Report, error) {
 			p.fail("%v", err)
 		}
 		p.conclude()
-		if p.report.Verdict != Failed {
-			return p.report, nil
+		if best == nil || rank[p.report.Verdict] > rank[best.Verdict] {
+			best = p.report
 		}
-		first = cmp.Or(first, p.report)
+		if best.Verdict == Proved {
+			break
+		}
 	}
-	first.Downloaded = counted.n
-	return first, nil
+	best.Downloaded = counted.n
+	return best, nil
 }
 
 // kitsOf lists the kits of an image, in the order of their digests.
@@ -252,7 +266,7 @@ func (p *prover) conclude() {
 	switch {
 	case len(r.Problems) > 0:
 		r.Verdict = Failed
-	case len(p.options.Keys) == 0:
+	case len(r.NotPinned) > 0:
 		r.Verdict = Consistent
 	default:
 		r.Verdict = Proved

@@ -25,7 +25,7 @@ func TestProof(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
 			f := w.forger(c.config).seal()
-			r, err := Prove(t.Context(), f, Options{Keys: w.pinned()})
+			r, err := Prove(t.Context(), f, w.trusted(f))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -66,6 +66,9 @@ func TestWithoutKeys(t *testing.T) {
 	if r.Verdict != Consistent || !errors.Is(r.Err(), ErrNotPinned) || errors.Is(r.Err(), ErrUnproved) {
 		t.Errorf("verdict %q, error %v", r.Verdict, r.Err())
 	}
+	if len(r.NotPinned) != 2 || r.NotPinned[0] != "keys: those that came with the image were used\nhint: give --key with the keys that you trust" {
+		t.Errorf("not pinned: %q", r.NotPinned)
+	}
 	if len(r.Keys) != 1 || r.Keys[0].Pinned || r.Keys[0].Name != "key.rsa.pub" {
 		t.Errorf("keys %+v", r.Keys)
 	}
@@ -97,7 +100,7 @@ func TestAnotherKeyPinned(t *testing.T) {
 func TestFull(t *testing.T) {
 	w := newWorld(t)
 	f := w.forger("").seal()
-	r, err := Prove(t.Context(), f, Options{Keys: w.pinned(), Full: true})
+	r, err := Prove(t.Context(), f, Options{Keys: w.pinned(), Full: true, Fetch: w.fetch})
 	if err != nil || r.Verdict != Proved {
 		t.Fatalf("%+v, %v", r, err)
 	}
@@ -143,15 +146,93 @@ func BenchmarkProve75(b *testing.B) {
 	}
 	w := newWorld(b, specs...)
 	f := w.forger("").seal()
-	keys := w.pinned()
+	o := w.trusted(f)
 	if n := len(f.image.Layers); n != 75 {
 		b.Fatalf("%d layers", n)
 	}
 	b.ResetTimer()
 	for b.Loop() {
-		r, err := Prove(b.Context(), f, Options{Keys: keys})
+		r, err := Prove(b.Context(), f, o)
 		if err != nil || r.Verdict != Proved {
 			b.Fatalf("%+v, %v", r, err)
 		}
+	}
+}
+
+// difficult are packages that cannot all be taken as they are: a file of one
+// lies below a symlink of another, files are replaced, have attributes and other
+// names.
+func difficult() []apktest.Spec {
+	large := strings.Repeat("a library of some size\n", 20000)
+	links := pkg("links", "1-r0", apktest.File{Path: "usr/lib", Type: apk.TypeDir}, apktest.File{Path: "lib", Type: apk.TypeSymlink, Link: "usr/lib"})
+	merged := pkg("merged", "1-r0", apktest.File{Path: "lib/large.so", Content: large}, apktest.File{Path: "lib/other.so", Type: apk.TypeHardlink, Link: "lib/large.so"})
+	owned := pkg("owned", "1-r0",
+		apktest.File{Path: "usr/bin/su", Content: "su", Mode: 0o4755, Xattrs: map[string]string{"security.capability": "\x01\x00\x00\x02"}},
+		apktest.File{Path: "usr/share/long/" + strings.Repeat("name/", 30) + "end", Content: "end"},
+		apktest.File{Path: "usr/share/text", Content: "first"})
+	over := pkg("over", "1-r0", apktest.File{Path: "usr/share/text", Content: "second"})
+	over.Package.Replaces = []apk.Dependency{{Name: "owned"}}
+	return []apktest.Spec{links, merged, owned, over}
+}
+
+func TestProofOfDifficultPackages(t *testing.T) {
+	for _, c := range []struct{ name, config, kinds string }{
+		{"default", "", "rewritten"},
+		{"packed", "layering: {strategy: package, budget: 3}\n", "packed"},
+		{"single", "layering: {strategy: single}\n", "packed"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, difficult()...)
+			f := w.forger(c.config).seal()
+			r, err := Prove(t.Context(), f, Options{Keys: w.pinned(), Full: true, Fetch: w.fetch})
+			if err != nil || r.Verdict != Proved {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			kinds := map[string]int{}
+			for _, l := range r.Images[0].Layers {
+				kinds[l.Kind]++
+			}
+			if kinds[c.kinds] == 0 {
+				t.Errorf("layers %v: expected one that is %s", kinds, c.kinds)
+			}
+			// Another owner in the middle of a layer that is derived.
+			for i, l := range r.Images[0].Layers {
+				if l.Kind == "verbatim" {
+					continue
+				}
+				forged := w.forger(c.config)
+				tar := forged.tar(i)
+				copy(tar[108:116], "0001750\x00") // uid of the first member
+				copy(tar[148:156], fmt.Sprintf("%06o\x00 ", headerSum(tar[:512])))
+				forged.layer(i, tar)
+				if r, err := Prove(t.Context(), forged.seal(), Options{Keys: w.pinned()}); err != nil || r.Verdict != Failed {
+					t.Errorf("layer %d (%s) with another owner: %+v, %v", i, l.Kind, r, err)
+				}
+			}
+		})
+	}
+}
+
+func headerSum(b []byte) (sum int) {
+	for i, c := range b {
+		if i >= 148 && i < 156 {
+			c = ' '
+		}
+		sum += int(c)
+	}
+	return sum
+}
+
+// TestApkosLayers are not derived: their bytes are apko's to say.
+func TestApkosLayers(t *testing.T) {
+	w := newWorld(t)
+	f := w.forger("")
+	f.kit.Settings.Compat = "apko"
+	r, err := Prove(t.Context(), f.seal(), Options{Keys: w.pinned()})
+	if err != nil || r.Verdict != Failed {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if want := "the layer is apko's, which only a build can compare"; !strings.Contains(r.Err().Error(), want) {
+		t.Errorf("error %v, expected %s", r.Err(), want)
 	}
 }

@@ -33,6 +33,7 @@ type prover struct {
 	vouched  map[packageKey]voucher
 	children []child // of the image index, in its order
 	derived  *assemble.Derivation
+	unread   int // packages whose receipts Full could not derive again
 }
 
 // packageKey is the control section of a package of an architecture.
@@ -75,6 +76,11 @@ func (p *prover) prove(ctx context.Context, subject v1.Descriptor) error {
 	written, complete, err := p.images(ctx)
 	if err != nil {
 		return err
+	}
+	if p.options.Full {
+		if err := p.readOthers(ctx); err != nil {
+			return err
+		}
 	}
 	if complete {
 		if err := p.compare(ctx, written, raw); err != nil {
@@ -227,7 +233,17 @@ func (p *prover) same(what string, found, expected []byte) {
 	p.fail("%s: %s", what, difference(found, expected))
 }
 
-// restsOn says what the verdict rests on.
+// pinsReceipts tells whether the lock says of each package which receipt it has.
+func (p *prover) pinsReceipts() bool {
+	for i := range p.kit.Lock.Contents.Packages {
+		if c := p.kit.Lock.Contents.Packages[i].Cairn; c == nil || c.Receipt.IsZero() {
+			return false
+		}
+	}
+	return true
+}
+
+// restsOn says what the verdict rests on, and what of that nobody gave.
 func (p *prover) restsOn() {
 	r := p.report
 	say := func(format string, args ...any) { r.RestsOn = append(r.RestsOn, fmt.Sprintf(format, args...)) }
@@ -238,6 +254,9 @@ func (p *prover) restsOn() {
 			say("key %s (%s), which came with the kit: not pinned", k.Name, k.Fingerprint)
 		}
 	}
+	if len(p.options.Keys) == 0 {
+		r.NotPinned = append(r.NotPinned, "keys: those that came with the image were used\nhint: give --key with the keys that you trust")
+	}
 	more := ""
 	if n := len(p.kit.Files) - 1; n > 0 {
 		more = fmt.Sprintf(", with %d more files", n)
@@ -247,23 +266,12 @@ func (p *prover) restsOn() {
 	}
 	say("configuration %s%s being the one that is wanted: settings, inline files and paths come from it", r.Config, more)
 	switch {
-	case p.options.Full && p.onlyVerbatim():
-		say("lock %s being the one that is wanted: it says which packages are in; what is in them was read from their data sections", r.Lock)
-	case !p.options.Lock.IsZero():
-		say("lock %s, which was given: it pins the receipts, which say what is in packages whose bytes were not read", r.Lock)
+	case !p.options.Lock.IsZero() && p.pinsReceipts():
+		say("lock %s, which was given: it says which packages are in, and pins the receipts, which say what is in each", r.Lock)
+	case p.options.Full && p.unread == 0:
+		say("lock %s being the one that is wanted: it says which packages are in; what is in each was read from the packages", r.Lock)
 	default:
-		say("lock %s, which came with the kit, and its receipts: they say what is in packages whose bytes were not read, and so what the derived layers hold", r.Lock)
+		say("lock %s, which came with the kit, and its receipts, which say what is in each package: not pinned", r.Lock)
+		r.NotPinned = append(r.NotPinned, "receipts: what is in the packages is as the image's own kit says\nhint: give --lockfile with the lock that the image is to be from, or --full to read the packages")
 	}
-}
-
-// onlyVerbatim tells whether every package with content is a layer as it is.
-func (p *prover) onlyVerbatim() bool {
-	for i := range p.derived.Planned {
-		for _, l := range p.derived.Planned[i].Layers.Outline() {
-			if len(l.Packages) > 0 && l.Kind != layer.Verbatim {
-				return false
-			}
-		}
-	}
-	return true
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/cairn-dev/cairn/packages"
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/apk/apktest"
+	"github.com/cairn-dev/cairn/packages/lock"
 	"github.com/cairn-dev/cairn/packages/repository"
 	"github.com/cairn-dev/cairn/sign"
 	"github.com/cairn-dev/cairn/sign/proof"
@@ -68,7 +69,7 @@ func fromRegistry(t *testing.T, api bool) {
 	push(t, ref, r)
 
 	wire := &counting{blobs: map[string]bool{}}
-	report, err := sign.Prove(t.Context(), ref, sign.ProveOptions{Options: proof.Options{Keys: keys}, Target: target.Options{Transport: wire}})
+	report, err := sign.Prove(t.Context(), ref, sign.ProveOptions{Options: proof.Options{Keys: keys, Lock: lockOf(t, r)}, Target: target.Options{Transport: wire}})
 	if err != nil || report.Verdict != proof.Proved || len(report.Images) != 2 {
 		t.Fatalf("%+v, %v", report, err)
 	}
@@ -87,6 +88,20 @@ func fromRegistry(t *testing.T, api bool) {
 	if wire.bytes > 200<<10 || verbatim < 1<<20 {
 		t.Errorf("%d bytes came over the wire, the packages have %d", wire.bytes, verbatim)
 	}
+}
+
+// lockOf is the digest of the lock that an image was built from.
+func lockOf(t *testing.T, r *assemble.Result) apk.SHA256 {
+	t.Helper()
+	b, err := r.Lock.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := lock.Parse(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l.Cairn.Digest
 }
 
 // buildBoth builds an image whose packages are large.

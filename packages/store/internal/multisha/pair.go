@@ -1,4 +1,4 @@
-// Package sha256x2 hashes two streams at once. The rounds of SHA-256 wait for
+// Package multisha hashes two streams at once. The rounds of SHA-256 wait for
 // each other, so that a processor's SHA unit idles half of the time when it
 // works on one stream; the second stream is then nearly free.
 //
@@ -7,9 +7,9 @@
 // instructions or the second stream are missing).
 //
 //	a, b := sha256.New(), sha256.New()
-//	sha256x2.Write(a, first, b, second)
+//	multisha.Write2(a, first, b, second)
 //	sumA, sumB := a.Sum(nil), b.Sum(nil)
-package sha256x2
+package multisha
 
 import (
 	"encoding"
@@ -24,11 +24,11 @@ const size = 64
 // and fro costs less than it saves.
 const worthwhile = 1 << 10
 
-// Write does what a.Write(pa) and b.Write(pb) do, at the same time as far as the
+// Write2 does what a.Write(pa) and b.Write(pb) do, at the same time as far as the
 // two are equally long. Both hashes have to be from [crypto/sha256.New] and must
 // not be the same one.
-func Write(a hash.Hash, pa []byte, b hash.Hash, pb []byte) {
-	if available && min(len(pa), len(pb)) >= worthwhile {
+func Write2(a hash.Hash, pa []byte, b hash.Hash, pb []byte) {
+	if pairs && min(len(pa), len(pb)) >= worthwhile {
 		done := both(a, pa, b, pb)
 		pa, pb = pa[done.a:], pb[done.b:]
 	}
@@ -56,7 +56,7 @@ func both(a hash.Hash, pa []byte, b hash.Hash, pb []byte) counts {
 	}
 	n := min(len(pa)-done.a, len(pb)-done.b) / size
 	sa, sb := ta.state(), tb.state()
-	blocks(&sa, &sb, &pa[done.a], &pb[done.b], n)
+	blocks2(&sa, &sb, &pa[done.a], &pb[done.b], n)
 	ta.advance(&sa, n)
 	tb.advance(&sb, n)
 	ta.write(a)
@@ -82,13 +82,13 @@ type text [4 + 32 + size + 8]byte
 func (t *text) read(h hash.Hash) {
 	b, err := h.(encoding.BinaryAppender).AppendBinary(t[:0])
 	if err != nil || len(b) != len(t) || string(b[:4]) != "sha\x03" {
-		panic("sha256x2: a hash that is not from crypto/sha256")
+		panic("multisha: a hash that is not from crypto/sha256")
 	}
 }
 
 func (t *text) write(h hash.Hash) {
 	if err := h.(encoding.BinaryUnmarshaler).UnmarshalBinary(t[:]); err != nil {
-		panic("sha256x2: " + err.Error())
+		panic("multisha: " + err.Error())
 	}
 }
 

@@ -1,4 +1,4 @@
-package sha256x2
+package multisha
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ func fill(n int, seed uint64) []byte {
 }
 
 func TestAvailable(t *testing.T) {
-	if !available {
+	if !pairs {
 		t.Log("this processor has no SHA instructions: both streams go through crypto/sha256")
 	}
 }
@@ -43,7 +43,7 @@ func check(t *testing.T, headA, a, headB, b []byte) {
 	ha, hb := sha256.New(), sha256.New()
 	ha.Write(headA)
 	hb.Write(headB)
-	Write(ha, a, hb, b)
+	Write2(ha, a, hb, b)
 	for _, tail := range []string{"", "and more"} {
 		ha.Write([]byte(tail))
 		hb.Write([]byte(tail))
@@ -85,7 +85,7 @@ func TestMany(t *testing.T) {
 		pa, pb := a, b
 		for len(pa) > 0 || len(pb) > 0 {
 			na, nb := r.IntN(len(pa)+1), r.IntN(len(pb)+1)
-			Write(ha, pa[:na], hb, pb[:nb])
+			Write2(ha, pa[:na], hb, pb[:nb])
 			pa, pb = pa[na:], pb[nb:]
 		}
 		equal(t, "first", ha, a)
@@ -94,22 +94,22 @@ func TestMany(t *testing.T) {
 }
 
 func TestForeignHash(t *testing.T) {
-	if !available {
+	if !pairs {
 		t.Skip("no SHA instructions")
 	}
 	for name, h := range map[string]hash.Hash{"sha224": sha256.New224(), "md5": md5.New()} {
 		t.Run(name, func(t *testing.T) {
 			defer func() {
-				if got := recover(); got != "sha256x2: a hash that is not from crypto/sha256" {
+				if got := recover(); got != "multisha: a hash that is not from crypto/sha256" {
 					t.Errorf("panic %v", got)
 				}
 			}()
-			Write(sha256.New(), make([]byte, 4096), h, make([]byte, 4096))
+			Write2(sha256.New(), make([]byte, 4096), h, make([]byte, 4096))
 		})
 	}
 }
 
-func FuzzWrite(f *testing.F) {
+func FuzzWrite2(f *testing.F) {
 	f.Add([]byte("a"), []byte("b"), uint16(20), uint16(30))
 	f.Add([]byte{}, []byte("some bytes"), uint16(300), uint16(2))
 	f.Fuzz(func(t *testing.T, a, b []byte, timesA, timesB uint16) {
@@ -136,7 +136,7 @@ func BenchmarkTwo(b *testing.B) {
 	h, g := sha256.New(), sha256.New()
 	b.SetBytes(int64(len(p) + len(q)))
 	for b.Loop() {
-		Write(h, p, g, q)
+		Write2(h, p, g, q)
 	}
 }
 
@@ -144,7 +144,7 @@ func BenchmarkTwo(b *testing.B) {
 func BenchmarkShort(b *testing.B) {
 	p, q := fill(worthwhile, 1), fill(worthwhile, 2)
 	for name, write := range map[string]func(a hash.Hash, pa []byte, b hash.Hash, pb []byte){
-		"two": Write,
+		"two": Write2,
 		"one": func(a hash.Hash, pa []byte, b hash.Hash, pb []byte) { a.Write(pa); b.Write(pb) },
 	} {
 		b.Run(name, func(b *testing.B) {

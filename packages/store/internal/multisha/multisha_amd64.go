@@ -1,13 +1,21 @@
-package sha256x2
+package multisha
 
 import "github.com/klauspost/cpuid/v2"
 
-var available = cpuid.CPU.Supports(cpuid.SHA, cpuid.SSSE3, cpuid.SSE4)
+var (
+	pairs    = cpuid.CPU.Supports(cpuid.SHA, cpuid.SSSE3, cpuid.SSE4)
+	sixteens = cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512BW)
+)
 
-// blocks advances the two states by n blocks each, n at least 1.
+// blocks2 advances two states by n blocks each, n at least 1.
 //
 //go:noescape
-func blocks(a, b *state, pa, pb *byte, n int)
+func blocks2(a, b *state, pa, pb *byte, n int)
+
+// blocks16 advances sixteen states by n blocks each, n at least 1.
+//
+//go:noescape
+func blocks16(s *states, p *[Lanes]*byte, n int)
 
 // bigEndian reverses the bytes of each of four words.
 var bigEndian = [16]byte{3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12}

@@ -47,11 +47,11 @@
 	ROUNDS(K, B0, X7, X8) \
 	BEGIN(B0, B3)
 
-// func blocks(a, b *state, pa, pb *byte, n int)
+// func blocks2(a, b *state, pa, pb *byte, n int)
 //
 // One stream's rounds wait for each other; two streams' do not, so that the
 // second one costs next to nothing.
-TEXT ·blocks(SB), NOSPLIT, $0-40
+TEXT ·blocks2(SB), NOSPLIT, $0-40
 	MOVQ  a+0(FP), R8
 	MOVQ  b+8(FP), R9
 	MOVQ  pa+16(FP), SI
