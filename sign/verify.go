@@ -97,14 +97,10 @@ const maxChildren = 64
 func subjects(ctx context.Context, t *target.Target, d v1.Descriptor, entry *policy.Entry, limits evidence.Limits) ([]policy.Subject, error) {
 	list := []v1.Descriptor{d}
 	if entry.NeedsChildren() {
-		children, err := t.Children(ctx, d)
-		if err != nil {
+		var err error
+		if list, err = below(ctx, t, d); err != nil {
 			return nil, err
 		}
-		if len(children) > maxChildren {
-			return nil, fmt.Errorf("image index: found %d manifests, expected at most %d: %w", len(children), maxChildren, target.ErrLimit)
-		}
-		list = append(list, children...)
 	}
 	var out []policy.Subject
 	for _, c := range list {
@@ -119,6 +115,28 @@ func subjects(ctx context.Context, t *target.Target, d v1.Descriptor, entry *pol
 		out = append(out, s)
 	}
 	return out, nil
+}
+
+// below lists a manifest and all in it, each once: an index may hold indexes.
+func below(ctx context.Context, t *target.Target, d v1.Descriptor) ([]v1.Descriptor, error) {
+	list := []v1.Descriptor{d}
+	seen := map[v1.Hash]bool{d.Digest: true}
+	for i := 0; i < len(list); i++ {
+		children, err := t.Children(ctx, list[i])
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range children {
+			if !seen[c.Digest] {
+				seen[c.Digest] = true
+				list = append(list, c)
+			}
+		}
+		if len(list) > maxChildren {
+			return nil, fmt.Errorf("image index: found %d manifests, expected at most %d: %w", len(list), maxChildren, target.ErrLimit)
+		}
+	}
+	return list, nil
 }
 
 func collect(ctx context.Context, t *target.Target, digest v1.Hash, entry *policy.Entry, limits evidence.Limits) (*evidence.Set, error) {

@@ -156,6 +156,30 @@ func TestVerifyChildren(t *testing.T) {
 	}
 }
 
+// An index in an index hides nothing.
+func TestVerifyNestedIndex(t *testing.T) {
+	s := serve(t, true)
+	inner := s.index("team/inner:1", 1)
+	outer := mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex), mutate.IndexAddendum{Add: inner})
+	r, err := name.ParseReference(s.host + "/team/app:1")
+	s.must(err)
+	s.must(remote.WriteIndex(r, outer))
+	digest, err := inner.Digest()
+	s.must(err)
+	m, err := inner.IndexManifest()
+	s.must(err)
+	s.sign("team/app:1", false)
+	s.sign("team/app@"+digest.String(), false)
+	v := s.verify("team/app:1", sign.VerifyOptions{Entry: s.entry(true)})
+	if want := "signers of " + m.Manifests[0].Digest.String() + ": no signature is attached"; v.Reason() != want {
+		t.Errorf("found %q", v.Reason())
+	}
+	s.sign("team/app@"+m.Manifests[0].Digest.String(), false)
+	if v := s.verify("team/app:1", sign.VerifyOptions{Entry: s.entry(true)}); v.Outcome != verify.Passed || len(v.Rules) != 4 {
+		t.Errorf("found %d rules, %s", len(v.Rules), v.Reason())
+	}
+}
+
 func TestVerifyErrors(t *testing.T) {
 	s := serve(t, true)
 	ctx := context.Background()

@@ -26,6 +26,9 @@ type claim struct {
 	material    sgverify.VerificationContent
 	certificate bool
 	message     []byte // what a message signature is over; nil for a statement
+	// stamped is what timestamps are over where that is not the signature: cosign
+	// has the whole envelope of a legacy attestation stamped.
+	stamped []byte
 }
 
 func (c claim) VerificationContent() (sgverify.VerificationContent, error) { return c.material, nil }
@@ -81,7 +84,9 @@ func newClaim(b *bundle.Bundle, legacy *evidence.Legacy) (claim, error) {
 	if c.certificate {
 		c.material = withChain{c.material, intermediates(legacy.Chain)}
 	}
-	if !legacy.Envelope {
+	if legacy.Envelope {
+		c.stamped = legacy.Payload
+	} else {
 		c.message = legacy.Payload
 	}
 	return c, nil

@@ -119,6 +119,38 @@ func (t Trust) withKey(k *Key) root.TrustedMaterial {
 	return m
 }
 
+// stampedMaterial is a trusted root whose timestamp authorities are asked about
+// other bytes than the signature.
+type stampedMaterial struct {
+	root.TrustedMaterial
+	stamped []byte
+}
+
+func (m stampedMaterial) TimestampingAuthorities() []root.TimestampingAuthority {
+	var out []root.TimestampingAuthority
+	for _, a := range m.TrustedMaterial.TimestampingAuthorities() {
+		out = append(out, stampedAuthority{a, m.stamped})
+	}
+	return out
+}
+
+type stampedAuthority struct {
+	root.TimestampingAuthority
+	stamped []byte
+}
+
+func (a stampedAuthority) Verify(timestamp, _ []byte) (*root.Timestamp, error) {
+	return a.TimestampingAuthority.Verify(timestamp, a.stamped)
+}
+
+// stamped returns the material to check a claim with.
+func stamped(m root.TrustedMaterial, cl claim) root.TrustedMaterial {
+	if cl.stamped == nil {
+		return m
+	}
+	return stampedMaterial{m, cl.stamped}
+}
+
 // times returns the verified times, oldest first.
 func times(r *sgverify.VerificationResult) []time.Time {
 	var out []time.Time

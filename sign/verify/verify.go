@@ -195,7 +195,14 @@ func (e *Engine) byCertificate(cl claim, signers []Signer) (signedBy, error) {
 	if e.certificates == nil {
 		return signedBy{}, errors.New("signed with a certificate: there is no trusted root to check it with")
 	}
-	result, err := run(e.certificates, cl)
+	v := e.certificates
+	if cl.stamped != nil {
+		var err error
+		if v, err = sgverify.NewVerifier(stamped(e.trust.Root, cl), e.trust.certificateOptions()...); err != nil {
+			return signedBy{}, err
+		}
+	}
+	result, err := run(v, cl)
 	if err != nil {
 		return signedBy{}, err
 	}
@@ -237,7 +244,7 @@ func (e *Engine) byKey(cl claim, signers []Signer) (signedBy, error) {
 func (e *Engine) keyResult(cl claim, k *Key) (*sgverify.VerificationResult, error) {
 	// With a time when there is one that can be trusted, otherwise without,
 	// where that is allowed.
-	v, err := sgverify.NewVerifier(e.trust.withKey(k), e.trust.keyOptions(true)...)
+	v, err := sgverify.NewVerifier(stamped(e.trust.withKey(k), cl), e.trust.keyOptions(true)...)
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +252,7 @@ func (e *Engine) keyResult(cl claim, k *Key) (*sgverify.VerificationResult, erro
 	if err == nil || e.trust.Timestamps > 0 {
 		return result, err
 	}
-	if v, err = sgverify.NewVerifier(e.trust.withKey(k), e.trust.keyOptions(false)...); err != nil {
+	if v, err = sgverify.NewVerifier(stamped(e.trust.withKey(k), cl), e.trust.keyOptions(false)...); err != nil {
 		return nil, err
 	}
 	return run(v, cl)

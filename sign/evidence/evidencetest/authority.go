@@ -217,7 +217,8 @@ func (a *Authority) Logged(k *Key, payload []byte) Layer {
 	return l
 }
 
-// LegacyAttestation is a layer of an .att manifest by an identity.
+// LegacyAttestation is a layer of an .att manifest by an identity. As with cosign
+// the timestamp is over the whole envelope.
 func (a *Authority) LegacyAttestation(subject, issuer string, statement []byte, o Options) Layer {
 	s := a.issue(subject, issuer, o)
 	sig := s.sign(dsse.PAE(PayloadType, statement))
@@ -230,7 +231,7 @@ func (a *Authority) LegacyAttestation(subject, issuer string, statement []byte, 
 		l.Annotations["dev.sigstore.cosign/bundle"] = string(a.promiseOf(a.entry(s, statement, sig).CanonicalizedBody, s.at))
 	}
 	if o.Timestamp {
-		l.Annotations["dev.sigstore.cosign/rfc3161timestamp"] = string(mustJSON(map[string][]byte{"SignedRFC3161Timestamp": a.timestamp(sig, o)}))
+		l.Annotations["dev.sigstore.cosign/rfc3161timestamp"] = string(mustJSON(map[string][]byte{"SignedRFC3161Timestamp": a.timestamp(l.Content, o)}))
 	}
 	return l
 }
