@@ -121,6 +121,13 @@ func TestSBOMsThatCannotBeRead(t *testing.T) {
 	if _, err := sbomPackages(json.RawMessage(`"text"`)); err == nil {
 		t.Error("a text is an SBOM")
 	}
+	inText, err := json.Marshal(`{"components":[{"purl":"pkg:apk/wolfi/a@1"}]}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := sbomPackages(inText); err != nil || !got["a-1"] {
+		t.Errorf("a document in a text: found %v %v", got, err)
+	}
 	got, err := sbomPackages(json.RawMessage(`{"packages":[{"externalRefs":[{"referenceType":"cpe23Type","referenceLocator":"pkg:apk/a@1"}]}],"components":[{}]}`))
 	if err != nil || len(got) != 0 {
 		t.Errorf("found %v %v", got, err)

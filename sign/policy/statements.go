@@ -122,6 +122,10 @@ func sbomPackages(predicate json.RawMessage) (map[string]bool, error) {
 			PURL string `json:"purl"`
 		} `json:"components"`
 	}
+	var text string // cosign's types spdx and cyclonedx may hold the document as a text
+	if json.Unmarshal(predicate, &text) == nil {
+		predicate = json.RawMessage(text)
+	}
 	if err := json.Unmarshal(predicate, &doc); err != nil {
 		return nil, fmt.Errorf("predicate: %w", err)
 	}
