@@ -150,3 +150,28 @@ func TestOutcomeString(t *testing.T) {
 		}
 	}
 }
+
+// No annotation of a layer makes the reader panic, and none is a signature of
+// a key that did not sign.
+func FuzzLayer(f *testing.F) {
+	f.Add("AAAA", "", "{}", `{"SignedRFC3161Timestamp":"AAAA"}`, []byte(`{"payload":"e30="}`))
+	f.Add("!", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", `{"Payload":{"body":"e30="}}`, "", []byte("{}"))
+	s := newSigner(f, Config{Key: newKey(f)})
+	subject := v1.Descriptor{Digest: v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("a", 64)}}
+	list := []Job{{Subject: subject, Image: true}, {Subject: subject, Statement: []byte("{}"), PredicateType: testType}}
+	f.Fuzz(func(t *testing.T, signature, cert, entry, stamp string, raw []byte) {
+		d := v1.Descriptor{Annotations: map[string]string{
+			"dev.cosignproject.cosign/signature": signature, "dev.sigstore.cosign/certificate": cert,
+			"dev.sigstore.cosign/bundle": entry, "dev.sigstore.cosign/rfc3161timestamp": stamp,
+		}}
+		sig, err := layerSignature(raw, &d)
+		if err != nil {
+			return
+		}
+		for i := range list {
+			if s.sameLegacy(t.Context(), sig, raw, &list[i]) {
+				t.Errorf("taken for a %s", list[i].kind())
+			}
+		}
+	})
+}

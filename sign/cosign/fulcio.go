@@ -1,14 +1,11 @@
 package cosign
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -46,7 +43,7 @@ func requestCertificate(ctx context.Context, c *Config, k *keypair) (*fulcioCert
 	if _, err := parseToken(c.Token, time.Now()); err != nil {
 		return nil, err
 	}
-	keeper := &chainKeeper{base: bound{ctx, c.Transport}}
+	keeper := &chainKeeper{bound: bound{ctx, c.Transport}}
 	fulcio := sign.NewFulcio(&sign.FulcioOptions{BaseURL: strings.TrimSuffix(c.Services.Fulcio, "/"), Retries: 2, Transport: keeper})
 	der, err := fulcio.GetCertificate(ctx, k, &sign.CertificateProviderOptions{IDToken: c.Token})
 	if err != nil {
@@ -105,30 +102,21 @@ func (c *fulcioCertificate) check(trust root.TrustedMaterial) error {
 // chainKeeper remembers the chain in Fulcio's answer, of which sigstore-go
 // returns the first certificate only; legacy signatures carry the rest.
 type chainKeeper struct {
-	base http.RoundTripper
+	bound
 	mu   sync.Mutex
 	body []byte
 }
 
-const maxFulcioAnswer = 1 << 20
-
 func (k *chainKeeper) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := k.base.RoundTrip(r)
+	resp, err := k.bound.RoundTrip(r)
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxFulcioAnswer+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(body) > maxFulcioAnswer {
-		return nil, errors.New("an answer of more than 1 MiB")
-	}
-	resp.Body = io.NopCloser(bytes.NewReader(body))
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.body = body
+	if body, ok := resp.Body.(memoryBody); ok {
+		k.body = body.content
+	}
 	return resp, nil
 }
 
@@ -155,15 +143,4 @@ func (k *chainKeeper) chain() []byte {
 		}
 	}
 	return out
-}
-
-// boundBody ends its context when it is closed.
-type boundBody struct {
-	io.ReadCloser
-	done func()
-}
-
-func (b *boundBody) Close() error {
-	defer b.done()
-	return b.ReadCloser.Close()
 }

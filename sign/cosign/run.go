@@ -152,6 +152,11 @@ func (r *run) failure(err error) error {
 	if len(r.stored) == 0 {
 		return fmt.Errorf("nothing was written: %w", err)
 	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		// Whoever stopped this knows that; what is where is news, and must not
+		// be passed over as no more than a cancelled call.
+		err = errors.New(err.Error())
+	}
 	return &IncompleteError{Outcomes: r.outcomes(), Err: err}
 }
 

@@ -230,6 +230,34 @@ func TestHalfWay(t *testing.T) {
 	}
 }
 
+// Stopped half-way, the report is not lost in the cancellation.
+func TestStoppedHalfWay(t *testing.T) {
+	registry := newServer(t, true)
+	x := open(t, registry.image(t))
+	list := jobs(t, x)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	registry.on(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/manifests/sha256:") {
+			cancel()
+			io.Copy(io.Discard, r.Body) // only then is a client that hangs up noticed
+			<-r.Context().Done()
+			return true
+		}
+		return false
+	})
+	s := newSigner(t, Config{Key: newKey(t)})
+	_, err := s.Run(ctx, x, list, Both)
+	var incomplete *IncompleteError
+	if !errors.As(err, &incomplete) || errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "context canceled") {
+		t.Fatalf("%v", err)
+	}
+	registry.on(nil)
+	if got := states(mustRun(t, s, x, list, Both)); !strings.Contains(got, "present") || strings.Contains(got, "missing") {
+		t.Errorf("found\n%s", got)
+	}
+}
+
 func TestNothingWritten(t *testing.T) {
 	registry := newServer(t, true)
 	x := open(t, registry.image(t))

@@ -1,6 +1,7 @@
 package cosign
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -10,6 +11,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -180,7 +182,12 @@ func (s *Signer) authorities(ctx context.Context) []*sign.TimestampAuthority {
 	return out
 }
 
-// bound ends requests with a context: sigstore-go makes them without one.
+// maxAnswer bounds what a certificate or timestamp authority answers, in bytes.
+const maxAnswer = 1 << 20
+
+// bound makes requests that end with a context, and whose answers are whole:
+// sigstore-go makes them without one, and reads the last of several failures
+// after closing it.
 type bound struct {
 	ctx  context.Context
 	base http.RoundTripper
@@ -192,17 +199,31 @@ func (b bound) RoundTrip(r *http.Request) (*http.Response, error) {
 		base = http.DefaultTransport
 	}
 	ctx, cancel := context.WithCancelCause(r.Context())
-	stop := context.AfterFunc(b.ctx, func() { cancel(context.Cause(b.ctx)) })
+	defer cancel(nil)
+	defer context.AfterFunc(b.ctx, func() { cancel(context.Cause(b.ctx)) })()
 	resp, err := base.RoundTrip(r.WithContext(ctx))
 	if err != nil {
-		stop()
-		cancel(err)
 		return nil, err
 	}
-	// The contexts live as long as the body is read.
-	resp.Body = &boundBody{resp.Body, func() { stop(); cancel(nil) }}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(body) > maxAnswer {
+		return nil, fmt.Errorf("an answer of more than %d bytes", maxAnswer)
+	}
+	resp.Body = memoryBody{bytes.NewReader(body), body}
 	return resp, nil
 }
+
+// memoryBody can be read after it was closed.
+type memoryBody struct {
+	*bytes.Reader
+	content []byte
+}
+
+func (memoryBody) Close() error { return nil }
 
 // serviceError gives the failure of a service its class.
 func serviceError(ctx context.Context, err error) error {

@@ -1,10 +1,14 @@
 package cosign
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -156,6 +160,46 @@ func TestExpiredConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := LoadServices(path, time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)); !errors.Is(err, ErrConfig) {
+		t.Errorf("%v", err)
+	}
+}
+
+// An answer is there after it was closed, as sigstore-go reads the last of
+// several failures; and none is endless.
+func TestBound(t *testing.T) {
+	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/endless" {
+			for {
+				if _, err := w.Write(make([]byte, 1<<16)); err != nil {
+					return
+				}
+			}
+		}
+		w.WriteHeader(http.StatusInternalServerError)
+		w.Write([]byte("why"))
+	}))
+	defer h.Close()
+	get := func(ctx context.Context, path string) (*http.Response, error) {
+		req, err := http.NewRequest(http.MethodGet, h.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bound{ctx, nil}.RoundTrip(req)
+	}
+	resp, err := get(t.Context(), "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if b, err := io.ReadAll(resp.Body); err != nil || string(b) != "why" || resp.StatusCode != http.StatusInternalServerError {
+		t.Errorf("%q, %v", b, err)
+	}
+	if _, err := get(t.Context(), "/endless"); err == nil || err.Error() != "an answer of more than 1048576 bytes" {
+		t.Errorf("%v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := get(ctx, "/"); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 }
