@@ -56,6 +56,25 @@ e2e-sigstore:
 	cmd/cairn/e2e/sigstore.sh $(E2E_CACHE)
 	CAIRN_E2E=$(E2E_CACHE) $(GO) test -tags e2e -count 1 -v -timeout 20m -run 'TestSigstore$(RUN)' ./cmd/cairn
 
+# Verifying beside the reference clients and in a real containerd, as root; both
+# are built from the module proxy once.
+.PHONY: e2e-verify e2e-containerd e2e-kubernetes
+e2e-verify:
+	cmd/cairn/e2e/cosign.sh $(E2E_CACHE)
+	CAIRN_E2E=$(E2E_CACHE) $(GO) test -tags e2e -count 1 -v -run TestE2EVerify ./cmd/cairn
+
+e2e-containerd:
+	cmd/cairn/e2e/cosign.sh $(E2E_CACHE)
+	cmd/cairn/e2e/containerd.sh $(E2E_CACHE)
+	CAIRN_E2E=$(E2E_CACHE) $(GO) test -tags e2e -count 1 -v -run TestE2EContainerd ./cmd/cairn
+
+# The webhook in front of a real API server, which takes a quarter of an hour to
+# build the first time.
+e2e-kubernetes:
+	cmd/cairn/e2e/cosign.sh $(E2E_CACHE)
+	cmd/cairn/e2e/kubernetes.sh $(E2E_CACHE)
+	CAIRN_E2E=$(E2E_CACHE) $(GO) test -tags e2e -count 1 -v -run TestE2EKubernetes ./cmd/cairn
+
 generate:
 	$(GO) generate ./...
 

@@ -22,7 +22,7 @@ func documents(t *testing.T) []string {
 	return append(files, "../../README.md", "../../CHANGELOG.md")
 }
 
-var fence = regexp.MustCompile("(?s)```[a-z]*\n(.*?)```")
+var fence = regexp.MustCompile("(?s)```[a-z]*[^\n]*\n(.*?)```")
 
 // commandLines are the lines of fenced blocks that run cairn or make.
 func commandLines(text, program string) []string {

@@ -21,6 +21,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
 	ggcrrandom "github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
@@ -241,6 +243,31 @@ func TestCosignRefusesOthers(t *testing.T) {
 		if out, err := reference(t, v[0], append(v[1:], image)...); err == nil {
 			t.Errorf("%v: verified:\n%s", v, out)
 		}
+	}
+}
+
+// A signed layout, without any registry: the air gap.
+func TestCosignVerifiesALayout(t *testing.T) {
+	key, public, root, predicate := keyFiles(t)
+	index, err := ggcrrandom.Index(256, 2, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "image")
+	p, err := layout.Write(dir, empty.Index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.AppendIndex(index); err != nil {
+		t.Fatal(err)
+	}
+	mustCairn(t, "sign", "--key", key, "--no-log", dir)
+	mustCairn(t, "attest", "--key", key, "--no-log", "--type", e2eType, "--predicate", predicate, dir)
+	local := []string{"--local-image", "--key", public, "--insecure-ignore-tlog"}
+	for program, more := range map[string][]string{"cosign2": {"--trusted-root", root}, "cosign3": {"--new-bundle-format=false"}} {
+		args := append(append([]string{}, local...), more...)
+		mustReference(t, program, append(append([]string{"verify"}, args...), dir)...)
+		mustReference(t, program, append(append([]string{"verify-attestation", "--type", e2eType}, args...), dir)...)
 	}
 }
 

@@ -68,6 +68,9 @@ func New(ctx context.Context, c Config) (*Signer, error) {
 			return nil, err
 		}
 	}
+	if key.Algorithm().GetKeyType() == signature.ED25519 && len(c.Services.Logs) > 0 {
+		return nil, fmt.Errorf("%w: an Ed25519 key signs messages, and transparency logs are told digests\nhint: an ECDSA key, or --no-log", keys.ErrKey)
+	}
 	var err error
 	if s.keypair, err = newKeypair(key); err != nil {
 		return nil, err

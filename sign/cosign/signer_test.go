@@ -59,6 +59,23 @@ func TestOtherKeys(t *testing.T) {
 	}
 }
 
+// A log would refuse what an Ed25519 key signs: that is said before.
+func TestEd25519HasNoLog(t *testing.T) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := keys.FromSigner(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = New(t.Context(), Config{Key: k, Services: &Services{Logs: []Log{{"http://log.invalid", 1}}}})
+	want := "not a usable key: an Ed25519 key signs messages, and transparency logs are told digests\nhint: an ECDSA key, or --no-log"
+	if !errors.Is(err, keys.ErrKey) || err.Error() != want {
+		t.Errorf("found %v\nwant %s", err, want)
+	}
+}
+
 func TestNewErrors(t *testing.T) {
 	services := cosigntest.Start(t)
 	ct, err := services.Trust(true)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -285,5 +286,60 @@ func (c *checked) enter(listed []v1.Descriptor) ([]v1.Descriptor, error) {
 	}
 	entry := c.desc
 	entry.Annotations = map[string]string{refName: c.Tag}
+	if kind := markSubject(kept, c.Tag); kind != "" {
+		entry.Annotations[kindKey] = kind
+	}
 	return append(kept, entry), nil
+}
+
+// cosign has a form of its own for signed layouts: one image, whose entry in
+// index.json has one annotation, and the entries of its signatures another.
+const (
+	kindKey   = "kind"
+	kindImage = "dev.cosignproject.cosign/image"
+	kindIndex = "dev.cosignproject.cosign/imageIndex"
+)
+
+var kindOfTag = map[string]string{
+	".sig": "dev.cosignproject.cosign/sigs",
+	".att": "dev.cosignproject.cosign/atts",
+}
+
+// markSubject gives the image that a .sig or .att tag belongs to cosign's
+// annotation, and returns the one for the tag's own entry: only for the first
+// image that is signed, as the form has room for one.
+func markSubject(listed []v1.Descriptor, tag string) string {
+	subject, suffix := tag, ""
+	if i := strings.IndexByte(tag, '.'); i >= 0 {
+		subject, suffix = tag[:i], tag[i:]
+	}
+	kind, ok := kindOfTag[suffix]
+	if !ok {
+		return ""
+	}
+	first := -1
+	for i, d := range listed {
+		if k := d.Annotations[kindKey]; k == kindImage || k == kindIndex {
+			if referrersTag(d.Digest) != subject {
+				return ""
+			}
+			return kind
+		}
+		if first < 0 && referrersTag(d.Digest) == subject {
+			first = i
+		}
+	}
+	if first < 0 {
+		return "" // an image inside an index
+	}
+	annotations := maps.Clone(listed[first].Annotations)
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[kindKey] = kindImage
+	if listed[first].MediaType.IsIndex() {
+		annotations[kindKey] = kindIndex
+	}
+	listed[first].Annotations = annotations
+	return kind
 }

@@ -2,11 +2,15 @@ package target
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
 
 	"github.com/cairn-dev/cairn/assemble/image"
 )
@@ -106,5 +110,51 @@ func TestTooManyReferrersInALayout(t *testing.T) {
 	}
 	if _, err := small.Referrers(t.Context(), x.hash); !errors.Is(err, ErrLimit) {
 		t.Error(err)
+	}
+}
+
+// cosign's form of a signed layout: the first signed image and its signatures
+// are marked, others and images inside an index are not.
+func TestLayoutMarksForCosign(t *testing.T) {
+	x := layoutImage(t)
+	other := newIndex(t)
+	if err := layout.Path(x.ref).AppendIndex(other); err != nil {
+		t.Fatal(err)
+	}
+	o := mustOpen(t, x.ref+"@"+x.hash.String())
+	children, err := o.Children(t.Context(), mustResolve(t, o))
+	if err != nil {
+		t.Fatal(err)
+	}
+	otherHash, err := other.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tags := []string{referrersTag(children[0].Digest) + ".sig", referrersTag(x.hash) + ".sig", referrersTag(otherHash) + ".sig",
+		referrersTag(x.hash) + ".att", referrersTag(x.hash) + ".sbom", "v1"}
+	for i, tag := range append(tags, tags[1]) { // the last one replaces
+		m := fmt.Sprintf(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":[],"annotations":{"n":"%d"}}`, i)
+		if _, err := o.Push(t.Context(), Artifact{Manifest: []byte(m), MediaType: "application/vnd.oci.image.manifest.v1+json", Tag: tag}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	top, err := layout.ImageIndexFromPath(x.ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := top.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, d := range m.Manifests {
+		if kind := d.Annotations["kind"]; kind != "" {
+			name := d.Annotations[refName]
+			got[name] = strings.TrimPrefix(kind, "dev.cosignproject.cosign/")
+		}
+	}
+	want := map[string]string{"1": "imageIndex", tags[1]: "sigs", tags[3]: "atts"}
+	if diff := cmp.Diff(want, got); diff != "" || len(m.Manifests) != 8 {
+		t.Errorf("%d entries: %s", len(m.Manifests), diff)
 	}
 }
