@@ -194,3 +194,28 @@ func TestUnsafeChoicesAreShown(t *testing.T) {
 		t.Errorf("%v, expected %s", r.Err(), want)
 	}
 }
+
+// TestTextsDoNotSteerTerminals: names are whatever somebody wrote into a kit.
+func TestTextsDoNotSteerTerminals(t *testing.T) {
+	w := newWorld(t)
+	f := w.forger("")
+	const evil = "https://example.org/\x1b[2K\rproved\u009b"
+	f.kit.Indexes[0].URL, f.kit.Lock.Cairn.Indexes[0].URL = evil, evil
+	f.config.Config.User = "nobody\x1b[2J"
+	r, err := Prove(t.Context(), f.seal(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := []string{r.Err().Error()}
+	for _, l := range r.Images[0].Layers {
+		texts = append(texts, l.Proof, l.Problem)
+	}
+	for _, s := range append(texts, r.RestsOn...) {
+		if strings.ContainsAny(s, "\x1b\r\u009b") {
+			t.Errorf("%q", s)
+		}
+	}
+	if !strings.Contains(strings.Join(texts, ""), "https://example.org/\ufffd[2K\ufffdproved\ufffd") {
+		t.Errorf("%q: the test does not reach the text", texts)
+	}
+}

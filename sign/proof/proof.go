@@ -28,6 +28,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -260,9 +261,22 @@ func isFinding(err error) bool {
 	return errors.As(err, &f) || errors.Is(err, kit.ErrInvalid)
 }
 
-// conclude gives the verdict.
+// conclude gives the verdict, and takes out of the texts what could make a
+// terminal show another one: names come from whoever made the image.
 func (p *prover) conclude() {
 	r := p.report
+	cleanAll(r.Problems)
+	cleanAll(r.RestsOn)
+	for i := range r.Keys {
+		r.Keys[i].Name = clean(r.Keys[i].Name)
+	}
+	for i := range r.Images {
+		for n := range r.Images[i].Layers {
+			l := &r.Images[i].Layers[n]
+			l.Proof, l.Problem = clean(l.Proof), clean(l.Problem)
+			cleanAll(l.Packages)
+		}
+	}
 	switch {
 	case len(r.Problems) > 0:
 		r.Verdict = Failed
@@ -270,6 +284,22 @@ func (p *prover) conclude() {
 		r.Verdict = Consistent
 	default:
 		r.Verdict = Proved
+	}
+}
+
+// clean replaces control characters other than line feeds.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
+}
+
+func cleanAll(list []string) {
+	for i := range list {
+		list[i] = clean(list[i])
 	}
 }
 
