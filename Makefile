@@ -42,6 +42,39 @@ e2e: e2e-docker
 e2e-docker:
 	cmd/cairn/e2e/dockerd.sh $(GO) test -tags e2e -count 1 -v -timeout 20m -run 'TestE2E$(RUN)' ./cmd/cairn
 
+# What is signed, against the reference clients, which are built from the module
+# proxy the first time (some minutes) and kept in E2E_CACHE.
+E2E_CACHE ?= /tmp/cairn-e2e
+.PHONY: e2e-cosign e2e-sigstore
+e2e-cosign:
+	cmd/cairn/e2e/cosign.sh $(E2E_CACHE)
+	CAIRN_E2E=$(E2E_CACHE) $(GO) test -tags e2e -count 1 -v -timeout 20m -run 'TestCosign$(RUN)' ./cmd/cairn
+
+# Signing without a key, with the real services on loopback.
+e2e-sigstore:
+	cmd/cairn/e2e/cosign.sh $(E2E_CACHE)
+	cmd/cairn/e2e/sigstore.sh $(E2E_CACHE)
+	CAIRN_E2E=$(E2E_CACHE) $(GO) test -tags e2e -count 1 -v -timeout 20m -run 'TestSigstore$(RUN)' ./cmd/cairn
+
+# Verifying beside the reference clients and in a real containerd, as root; both
+# are built from the module proxy once.
+.PHONY: e2e-verify e2e-containerd e2e-kubernetes
+e2e-verify:
+	cmd/cairn/e2e/cosign.sh $(E2E_CACHE)
+	CAIRN_E2E=$(E2E_CACHE) $(GO) test -tags e2e -count 1 -v -run TestE2EVerify ./cmd/cairn
+
+e2e-containerd:
+	cmd/cairn/e2e/cosign.sh $(E2E_CACHE)
+	cmd/cairn/e2e/containerd.sh $(E2E_CACHE)
+	CAIRN_E2E=$(E2E_CACHE) $(GO) test -tags e2e -count 1 -v -run TestE2EContainerd ./cmd/cairn
+
+# The webhook in front of a real API server, which takes a quarter of an hour to
+# build the first time.
+e2e-kubernetes:
+	cmd/cairn/e2e/cosign.sh $(E2E_CACHE)
+	cmd/cairn/e2e/kubernetes.sh $(E2E_CACHE)
+	CAIRN_E2E=$(E2E_CACHE) $(GO) test -tags e2e -count 1 -v -run TestE2EKubernetes ./cmd/cairn
+
 generate:
 	$(GO) generate ./...
 

@@ -31,9 +31,11 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/cairn-dev/cairn/assemble/image"
+	"github.com/cairn-dev/cairn/assemble/kit"
 	"github.com/cairn-dev/cairn/assemble/layer"
 	"github.com/cairn-dev/cairn/packages"
 	"github.com/cairn-dev/cairn/packages/lock"
+	"github.com/cairn-dev/cairn/packages/store"
 )
 
 // Options says what to build and where to put it.
@@ -62,6 +64,9 @@ type Options struct {
 	// Compat is "apko" for apko's single-layer output, else empty.
 	Compat string
 	Unsafe Unsafe
+	// Kit makes the rebuild kit of the image and writes it beside the image into
+	// those outputs that can hold it: layouts and OCI archives.
+	Kit bool
 	// Version of the program, for the SBOMs.
 	Version string
 	// Author of the image, and creator of its SBOMs beside the tool; optional.
@@ -91,15 +96,29 @@ type Result struct {
 	// Index is the image index itself.
 	Index *image.Index `json:"-"`
 	// Lock is the lock the image was built from.
-	Lock    *lock.Lock    `json:"-"`
-	Images  []ImageResult `json:"images"`
-	Outputs []string      `json:"outputs"`
-	SBOMs   []string      `json:"sboms"`
-	Unsafe  []string      `json:"unsafe,omitempty"`
+	Lock *lock.Lock `json:"-"`
+	// Packages are those of all architectures, in the order of the lock's.
+	Packages []Package `json:"-"`
+	// Kit is the rebuild kit, when it was asked for.
+	Kit *kit.Kit `json:"-"`
+	// KitDigest is that of the kit's manifest.
+	KitDigest string        `json:"kit,omitempty"`
+	Images    []ImageResult `json:"images"`
+	Outputs   []string      `json:"outputs"`
+	SBOMs     []string      `json:"sboms"`
+	Unsafe    []string      `json:"unsafe,omitempty"`
 	// Warnings are what is allowed and rarely meant, each once.
 	Warnings []string  `json:"warnings,omitempty"`
 	Created  time.Time `json:"created"`
 	Stages   []Stage   `json:"stages"`
+}
+
+// Package is a package that an image was made from.
+type Package struct {
+	Arch    string // apk's spelling
+	Receipt *store.Receipt
+	// PURL is its package URL, as the SBOMs have it.
+	PURL string
 }
 
 // ImageResult is the image of one architecture.

@@ -36,6 +36,9 @@ func (o *Options) Check() error {
 	for _, f := range o.SBOMFormats {
 		problems = append(problems, sbom.Format(f).Check())
 	}
+	if o.Kit && len(o.Outputs) > 0 && !slices.ContainsFunc(o.Outputs, holdsKit) {
+		problems = append(problems, errors.New("kit: no output can hold it: expected DIR/ or oci-archive:FILE among them"))
+	}
 	if o.Compat != "" && o.Compat != compatApko {
 		problems = append(problems, fmt.Errorf("compat %q: expected apko", o.Compat))
 	}
@@ -53,7 +56,7 @@ func Build(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o Op
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
-	b := &builder{ws: ws, cfg: cfg, options: o, result: &Result{Outputs: []string{}, SBOMs: []string{}}}
+	b := &builder{ws: ws, source: fromWorkspace{ws}, cfg: cfg, options: o, result: &Result{Outputs: []string{}, SBOMs: []string{}}}
 	for _, stage := range []struct {
 		name string
 		run  func(context.Context) error
@@ -63,9 +66,13 @@ func Build(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o Op
 		{"plan", b.plan},
 		{"layers", b.write},
 		{"image", b.images},
+		{"kit", b.kit},
 		{"sbom", b.sboms},
 		{"output", b.outputs},
 	} {
+		if stage.name == "kit" && !o.Kit {
+			continue
+		}
 		start := time.Now()
 		if o.Progress != nil {
 			o.Progress(stage.name)
@@ -83,18 +90,21 @@ func Build(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o Op
 
 // builder carries a build from stage to stage.
 type builder struct {
-	ws      *packages.Workspace
+	ws      *packages.Workspace // nil where nothing is resolved or written
+	source  Source
 	cfg     *config.Config
 	options Options
 	bases   bases
 	lock    *lock.Lock
 	jobs    []*job
 	result  *Result
+	// artifacts are written beside the image.
+	artifacts []image.Artifact
 }
 
 // job is the build of one architecture.
 type job struct {
-	ws       *packages.Workspace
+	source   Source
 	cfg      *config.Config
 	lock     *lock.Lock
 	arch     config.Arch
@@ -136,7 +146,7 @@ func (b *builder) resolve(ctx context.Context) error {
 func (b *builder) fetch(ctx context.Context) error {
 	b.result.Lock = b.lock
 	for _, arch := range b.cfg.Architectures() {
-		j := &job{ws: b.ws, cfg: b.cfg, lock: b.lock, arch: arch, weights: b.options.Weights, unsafe: b.options.Unsafe.packages(),
+		j := &job{source: b.source, cfg: b.cfg, lock: b.lock, arch: arch, weights: b.options.Weights, unsafe: b.options.Unsafe.packages(),
 			base: b.bases[arch.APK], previous: b.lock.Segments(arch.APK), created: b.options.Created, asked: b.options.Created, compat: b.options.Compat}
 		if err := j.fetch(ctx); err != nil {
 			return err
@@ -202,7 +212,7 @@ func (j *job) healing(step func() error) error {
 			return err
 		}
 		seen[err.Error()] = true
-		j.ws.Forget()
+		j.source.Forget()
 		j.receipts = nil
 	}
 }
@@ -212,7 +222,7 @@ func (j *job) fetch(ctx context.Context) error {
 		return nil
 	}
 	var err error
-	if j.receipts, err = j.ws.Fetch(ctx, j.lock, j.arch.APK, packages.FetchOptions{
+	if j.receipts, err = j.source.Fetch(ctx, j.lock, j.arch.APK, packages.FetchOptions{
 		Repositories: slices.Concat(j.cfg.Contents.BuildRepositories, j.cfg.Contents.Repositories), Unsafe: j.unsafe,
 	}); err != nil {
 		return err
@@ -273,7 +283,7 @@ func (j *job) treeInput(ctx context.Context) (rootfs.Input, error) {
 		Config: j.cfg, Arch: j.arch.APK, World: world, Created: created,
 		Compat: j.compat, Base: treeBase(j.base),
 		ReadFiles: func(ctx context.Context, pkg int, members []int) ([][]byte, error) {
-			return j.ws.Store().ReadFiles(ctx, j.receipts[pkg], members)
+			return j.source.ReadFiles(ctx, j.receipts[pkg], members)
 		},
 	}
 	for _, r := range j.cfg.RuntimeRepositories() {
@@ -302,7 +312,7 @@ func (j *job) keys(ctx context.Context) (map[string][]byte, error) {
 		}
 	}
 	if len(out) < len(j.lock.Contents.Keyring) || j.lock.Cairn == nil {
-		more, err := j.ws.Keys(ctx, j.cfg.Keyring())
+		more, err := j.source.Keys(ctx, j.cfg.Keyring())
 		if err != nil {
 			return nil, err
 		}

@@ -28,7 +28,7 @@ func Lock(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o Loc
 		return nil, err
 	}
 	for _, arch := range cfg.Architectures() {
-		j := &job{ws: ws, cfg: cfg, lock: l, arch: arch, unsafe: o.Unsafe.packages(), base: all[arch.APK]}
+		j := &job{source: fromWorkspace{ws}, cfg: cfg, lock: l, arch: arch, unsafe: o.Unsafe.packages(), base: all[arch.APK]}
 		if o.Previous != nil && o.Previous.Cairn != nil && o.Previous.Cairn.Request.Layering == l.Cairn.Request.Layering {
 			j.previous = o.Previous.Segments(arch.APK)
 		}

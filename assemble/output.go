@@ -89,9 +89,11 @@ func (b *builder) outputs(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		_, err = image.Write(ctx, out, b.result.Index, image.WriteOptions{
-			Tags: tags, Trusted: true, Engine: image.EngineFromEnvironment(os.Getenv),
-		})
+		o := image.WriteOptions{Tags: tags, Trusted: true, Engine: image.EngineFromEnvironment(os.Getenv)}
+		if out.Kind.HoldsArtifacts() {
+			o.Artifacts = b.artifacts
+		}
+		_, err = image.Write(ctx, out, b.result.Index, o)
 		if err != nil {
 			return err
 		}

@@ -19,7 +19,7 @@ type Planned struct {
 
 // Plan does what [Build] does before it writes anything. Packages are fetched.
 func Plan(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o Options) ([]Planned, error) {
-	b := &builder{ws: ws, cfg: cfg, options: o, result: &Result{}}
+	b := &builder{ws: ws, source: fromWorkspace{ws}, cfg: cfg, options: o, result: &Result{}}
 	for _, stage := range []func(context.Context) error{b.resolve, b.fetch, b.plan} {
 		if err := stage(ctx); err != nil {
 			return nil, err

@@ -21,6 +21,7 @@ func (b *builder) sboms(context.Context) error {
 			return err
 		}
 		graphs = append(graphs, g)
+		b.list(j, g)
 	}
 	if b.options.SBOMDir == "" {
 		return nil
@@ -38,6 +39,19 @@ func (b *builder) sboms(context.Context) error {
 	}
 	b.result.SBOMs, err = sbom.WriteAll(b.options.SBOMDir, graphs, index, formats...)
 	return err
+}
+
+// list adds the packages of an architecture to the result.
+func (b *builder) list(j *job, g *sbom.Graph) {
+	purls := map[string]string{}
+	for i := range g.Components {
+		if c := &g.Components[i]; c.Kind == sbom.KindPackage {
+			purls[c.Name] = c.PURL
+		}
+	}
+	for _, r := range j.receipts {
+		b.result.Packages = append(b.result.Packages, Package{Arch: j.arch.APK, Receipt: r, PURL: purls[r.Package.Name]})
+	}
 }
 
 func (b *builder) graph(j *job) (*sbom.Graph, error) {

@@ -2,7 +2,9 @@ package docs
 
 import (
 	"encoding/json"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -72,7 +74,16 @@ var allowed = map[string][]string{
 	"packages/lock":       {"packages/apk"},
 	"packages/repository": {"packages/apk", "packages/solve"},
 	"packages/store":      {"packages/apk"},
+	"sign/evidence":       {"sign/target"},
+	"sign/verify":         {"sign/evidence"},
+	"sign/policy":         {"sign/evidence", "sign/target", "sign/verify", "packages/apk", "packages/repository"},
+	"sign/admission":      {"sign/target", "sign/verify"},
 	"assemble/config":     {"packages/apk"},
+	"assemble/kit":        {"assemble/config", "packages", "packages/apk", "packages/lock", "packages/repository", "packages/store"},
+	"sign/target":         {"assemble/image"},
+	"sign/keys":           {},
+	"sign/attest":         {},
+	"sign/cosign":         {"sign/attest", "sign/keys", "sign/target"},
 }
 
 func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {
@@ -94,16 +105,25 @@ func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {
 // forbidden lists modules that must not be linked into the program, with the
 // reason.
 var forbidden = map[string]string{
-	"chainguard.dev/melange":                     "melange is a test oracle only",
-	"github.com/sigstore/cosign/v2/cmd":          "only cosign's libraries are used",
-	"github.com/aws/aws-sdk-go":                  "cloud SDKs are plugins",
-	"github.com/aws/aws-sdk-go-v2":               "cloud SDKs are plugins",
-	"github.com/Azure/azure-sdk-for-go":          "cloud SDKs are plugins",
-	"cloud.google.com/go":                        "cloud SDKs are plugins",
-	"google.golang.org/api":                      "cloud SDKs are plugins",
-	"github.com/docker/docker":                   "the engine is spoken to over its HTTP interface",
-	"github.com/rogpeppe/go-internal/testscript": "a test library",
-	module + "/packages/apk/apktest":             "a test library",
+	"chainguard.dev/melange":                      "melange is a test oracle only",
+	"github.com/sigstore/cosign/v2/cmd":           "only cosign's libraries are used",
+	"github.com/aws/aws-sdk-go":                   "cloud SDKs are plugins",
+	"github.com/aws/aws-sdk-go-v2":                "cloud SDKs are plugins",
+	"github.com/Azure/azure-sdk-for-go":           "cloud SDKs are plugins",
+	"cloud.google.com/go":                         "cloud SDKs are plugins",
+	"google.golang.org/api":                       "cloud SDKs are plugins",
+	"github.com/docker/docker":                    "the engine is spoken to over its HTTP interface",
+	"github.com/rogpeppe/go-internal/testscript":  "a test library",
+	module + "/packages/apk/apktest":              "a test library",
+	module + "/sign/evidence/evidencetest":        "a test library",
+	module + "/sign/cosign/cosigntest":            "a test library",
+	"github.com/sigstore/sigstore-go/pkg/testing": "a test library",
+	"github.com/sigstore/cosign/v2/pkg/policy":    "it brings OPA, CUE and client-go",
+	"github.com/sigstore/cosign/v2/pkg/signature": "it brings the cloud SDKs; keys in services are plugins",
+	"k8s.io/client-go":                            "nothing here talks to a cluster",
+	"github.com/hashicorp/vault":                  "key services are plugins",
+	"github.com/open-policy-agent":                "policies are written in YAML and CEL",
+	"cuelang.org/go":                              "policies are written in YAML and CEL",
 }
 
 func TestProgramLinksNothingForbidden(t *testing.T) {
@@ -118,6 +138,28 @@ func TestProgramLinksNothingForbidden(t *testing.T) {
 	}
 }
 
+// maxProgram bounds the stripped program, in bytes.
+const maxProgram = 60 << 20
+
+func TestProgramIsSmall(t *testing.T) {
+	if testing.Short() {
+		t.Skip("links the program")
+	}
+	out := filepath.Join(t.TempDir(), "cairn")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, "./cmd/cairn")
+	cmd.Dir = ".."
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, text)
+	}
+	fi, err := os.Stat(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fi.Size() > maxProgram {
+		t.Errorf("the stripped program has %d bytes, expected at most %d", fi.Size(), maxProgram)
+	}
+}
+
 // onlyImporter names the one room that may import a heavy library.
 var onlyImporter = map[string]string{
 	"github.com/sigstore/cosign/v2":     "sign/cosign",
@@ -125,6 +167,8 @@ var onlyImporter = map[string]string{
 	"github.com/spdx/tools-golang":      "assemble/sbom",
 	"github.com/CycloneDX/cyclonedx-go": "assemble/sbom",
 	"github.com/spf13/viper":            "cmd/cairn",
+	"github.com/google/cel-go":          "sign/policy",
+	"github.com/prometheus":             "sign/admission",
 }
 
 func TestHeavyLibrariesHaveOneImporter(t *testing.T) {

@@ -140,10 +140,7 @@ func (w *Workspace) Fetch(ctx context.Context, l *lock.Lock, arch string, o Fetc
 	g.SetLimit(w.options.Jobs)
 	for i := range locked {
 		p := &locked[i]
-		want := store.Expect{Name: p.Name, Version: p.Version, Checksum: p.Checksum, Key: keyOf(ring), Unsafe: o.Unsafe.store()}
-		if p.Cairn != nil {
-			want.FileSHA256, want.ReceiptSHA256, want.Size = p.Cairn.SHA256, p.Cairn.Receipt, p.Cairn.Size
-		}
+		want := wanted(p, ring, o.Unsafe)
 		g.Go(func() error {
 			receipt, err := w.obtain(ctx, arch, p.Name+"-"+p.Version, want, func(ctx context.Context) (io.ReadCloser, error) {
 				return w.openLocked(ctx, p, want.Size, o.Repositories)

@@ -58,7 +58,8 @@ type Config struct {
 
 	marks        *mark    // where each value stands
 	includePaths []string // of the options it was loaded with
-	vcsProbed    bool     // VCSUrl was found in a git repository, not written
+	applied      []Overrides
+	vcsProbed    bool // VCSUrl was found in a git repository, not written
 }
 
 // File is one entry of the files key.
@@ -104,5 +105,6 @@ type Source struct {
 	// turned to LF: a checkout on Windows has the same digest. (ApkoChecksum is
 	// over the bytes as they are.)
 	SHA256 apk.SHA256
-	Size   int64 // of the file in bytes
+	Size   int64  // of the file in bytes
+	Text   []byte // of the file, as it is
 }

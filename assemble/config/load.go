@@ -299,7 +299,7 @@ func pathCause(err error) error {
 
 func newSource(path, name string, data []byte) Source {
 	text := bytes.ReplaceAll(bytes.TrimPrefix(data, byteOrderMark), []byte("\r\n"), []byte("\n"))
-	return Source{Path: path, Name: name, SHA256: apk.SHA256(sha256.Sum256(text)), Size: int64(len(data))}
+	return Source{Path: path, Name: name, SHA256: apk.SHA256(sha256.Sum256(text)), Size: int64(len(data)), Text: data}
 }
 
 // Find returns where apko finds a path that a configuration names: as it is, or

@@ -39,6 +39,7 @@ func (c *Config) Apply(o Overrides) error {
 	o.check(&r)
 	next := c.clone()
 	next.addOverrides(o)
+	next.applied = append(slices.Clip(c.applied), o)
 	whole{Config: next, report: &r}.check()
 	if err := r.err(); err != nil {
 		return err
@@ -47,6 +48,15 @@ func (c *Config) Apply(o Overrides) error {
 	*c = *next
 	return nil
 }
+
+// Applied returns what Apply was called with, in order: with the sources, the
+// local files and the include paths, everything that the configuration was made
+// from.
+func (c *Config) Applied() []Overrides { return slices.Clone(c.applied) }
+
+// IncludePaths returns those of the options that the configuration was loaded
+// with.
+func (c *Config) IncludePaths() []string { return slices.Clone(c.includePaths) }
 
 // mergeWarnings adds those that are new.
 func mergeWarnings(old, found []Problem) []Problem {

@@ -150,6 +150,8 @@ func (o *Opened) addRoot(d v1.Descriptor) error {
 	var root Root
 	var err error
 	switch {
+	case d.ArtifactType != "" && !types.MediaType(d.ArtifactType).IsConfig():
+		return nil // refers to an image, is none
 	case d.MediaType.IsIndex():
 		root, err = newOpenedIndex(o.store, d)
 	case d.MediaType.IsImage():

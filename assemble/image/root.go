@@ -3,6 +3,8 @@ package image
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -65,9 +67,25 @@ func gather(root Root) (*content, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.sort()
+	return c, nil
+}
+
+// sort orders the blobs and drops those that stand twice.
+func (c *content) sort() {
 	slices.SortFunc(c.blobs, func(a, b blob) int { return strings.Compare(a.digest.Hex, b.digest.Hex) })
 	c.blobs = slices.CompactFunc(c.blobs, func(a, b blob) bool { return a.digest == b.digest })
-	return c, nil
+}
+
+// addArtifacts adds what refers to the root.
+func (c *content) addArtifacts(artifacts []Artifact) {
+	for _, a := range artifacts {
+		for _, b := range a.Blobs {
+			h := sha256.Sum256(b)
+			c.addBytes(v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(h[:])}, b)
+		}
+	}
+	c.sort()
 }
 
 func descriptor(root Root) (d v1.Descriptor, err error) {

@@ -22,7 +22,20 @@ type WriteOptions struct {
 	Trusted bool
 	// Engine is where a DockerEngine output goes; see [EngineFromEnvironment].
 	Engine Engine
+	// Artifacts refer to the image and are written beside it, into a layout or
+	// an OCI archive. Other outputs cannot hold any.
+	Artifacts []Artifact
 }
+
+// Artifact is an OCI artifact that refers to an image.
+type Artifact struct {
+	Descriptor v1.Descriptor // of its manifest
+	// Blobs are the bytes of the manifest and of all that it names.
+	Blobs [][]byte
+}
+
+// HoldsArtifacts tells whether an output of this kind can hold artifacts.
+func (k Kind) HoldsArtifacts() bool { return k == Layout || k == OCIArchive }
 
 // Written says what was written.
 type Written struct {
@@ -54,6 +67,14 @@ func write(ctx context.Context, out Output, root Root, o *WriteOptions) (*Writte
 	names, err := c.name(uniqueRefs(o.Tags), out.Kind)
 	if err != nil {
 		return nil, err
+	}
+	if out.Kind.HoldsArtifacts() {
+		c.addArtifacts(o.Artifacts)
+		for _, a := range o.Artifacts {
+			names.index = append(names.index, a.Descriptor)
+		}
+	} else if len(o.Artifacts) > 0 {
+		return nil, fmt.Errorf("artifacts: a %s output cannot hold any", out.Kind)
 	}
 	w := &Written{Digest: c.root.Digest, Tags: names.tags()}
 	switch out.Kind {

@@ -136,7 +136,7 @@ func (w *writer) collect(g *errgroup.Group, ctx context.Context) error {
 			return err
 		}
 	}
-	if w.p.single && len(w.p.layers) > 0 || len(w.p.top.items) == 0 && len(w.p.layers) > 0 {
+	if !w.p.hasTop() {
 		return nil
 	}
 	g.Go(func() (err error) {

@@ -180,6 +180,7 @@ func mustWrite(t testing.TB, p *Plan, st *store.Store) []Layer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	checkOutline(t, p, layers)
 	return layers
 }
 

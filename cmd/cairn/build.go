@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/assemble/sbom"
 	"github.com/cairn-dev/cairn/packages/lock"
+	"github.com/cairn-dev/cairn/sign/provenance"
 )
 
 // buildFlags are the flags of build beside those of its input.
@@ -29,6 +31,10 @@ type buildFlags struct {
 	buildDate   string
 	compat      string
 	author      string
+	kit         bool
+
+	provenance string
+	builder    string
 }
 
 func newBuild(a *app) *cobra.Command {
@@ -59,6 +65,9 @@ when the configuration has changed since; cairn lock renews it.`,
 	f.StringSliceVar(&b.sbomFormats, "sbom-formats", []string{string(sbom.SPDX), string(sbom.CycloneDX)}, "`formats` of the SBOMs that are written")
 	f.StringVar(&b.buildDate, "build-date", "", "creation `time` of the image, RFC 3339 (default: SOURCE_DATE_EPOCH, else the newest package's)")
 	f.StringVar(&b.compat, "compat", "", "give the output of another `tool`: apko")
+	f.BoolVar(&b.kit, "kit", false, "write the rebuild kit beside the image into DIR/ and oci-archive: outputs, for cairn prove")
+	f.StringVar(&b.provenance, "provenance", "", "write the SLSA provenance predicate of the build to this `file`, for cairn attest")
+	f.StringVar(&b.builder, "builder-id", "", "`URI` of who runs the build and answers for it, for the provenance (default: nobody, a local build)")
 	f.StringVar(&b.author, "author", "", "author of the image and creator of its SBOMs, as in \"Organization: Example\"")
 	return cmd
 }
@@ -83,17 +92,38 @@ func (b *buildFlags) run(cmd *cobra.Command, a *app, args []string) error {
 	}
 	defer ws.Close()
 	o.Progress = p.stage
+	started := time.Now()
 	res, err := assemble.Build(cmd.Context(), ws, cfg, o)
 	p.stop()
 	if err != nil {
 		return err
 	}
+	if err := b.writeProvenance(provenance.Input{Result: res, Config: cfg, Options: o, Builder: b.builder, Started: started}); err != nil {
+		return err
+	}
 	return printBuild(a, res)
+}
+
+// writeProvenance writes the predicate when it is wanted. Its times are those of
+// this run, but for a build that was given a date: that one is to be the same
+// again.
+func (b *buildFlags) writeProvenance(in provenance.Input) error {
+	if b.provenance == "" {
+		return nil
+	}
+	if in.Finished = time.Now(); !in.Options.Created.IsZero() {
+		in.Started, in.Finished = time.Time{}, time.Time{}
+	}
+	predicate, err := provenance.New(in)
+	if err != nil {
+		return err
+	}
+	return writeFileAtomic(b.provenance, predicate, 0o644)
 }
 
 // options checks what can be checked before anything is read.
 func (b *buildFlags) options(a *app, sbomSaid bool, args []string) (assemble.Options, error) {
-	o := assemble.Options{Outputs: b.outputs, Dir: a.workdir, Compat: b.compat, Unsafe: b.off, Version: buildVersion(), Author: b.author}
+	o := assemble.Options{Outputs: b.outputs, Dir: a.workdir, Compat: b.compat, Unsafe: b.off, Version: buildVersion(), Author: b.author, Kit: b.kit}
 	if len(args) > 1 {
 		o.Tags = []string{args[1]}
 	}
@@ -103,6 +133,9 @@ func (b *buildFlags) options(a *app, sbomSaid bool, args []string) (assemble.Opt
 	o.SBOMDir, o.SBOMFormats = b.sbomDir(a, sbomSaid), b.sbomFormats
 	if len(b.sbomFormats) == 0 {
 		return o, usageError{errors.New("--sbom-formats: found none, expected spdx or cyclonedx\nhint: --sbom=false writes no SBOMs")}
+	}
+	if u, err := url.Parse(b.builder); b.builder != "" && (err != nil || u.Scheme == "") {
+		return o, usageError{fmt.Errorf("--builder-id: found %q, expected a URI such as https://ci.example/builds", b.builder)}
 	}
 	var err error
 	if o.Created, err = parseBuildDate(b.buildDate); err != nil {

@@ -22,7 +22,7 @@ func documents(t *testing.T) []string {
 	return append(files, "../../README.md", "../../CHANGELOG.md")
 }
 
-var fence = regexp.MustCompile("(?s)```[a-z]*\n(.*?)```")
+var fence = regexp.MustCompile("(?s)```[a-z]*[^\n]*\n(.*?)```")
 
 // commandLines are the lines of fenced blocks that run cairn or make.
 func commandLines(text, program string) []string {
@@ -90,7 +90,7 @@ func unknownIn(root *cobra.Command, words []string) string {
 	return ""
 }
 
-var target = regexp.MustCompile(`(?m)^([a-z0-9-]+):`)
+var makeTarget = regexp.MustCompile(`(?m)^([a-z0-9-]+):`)
 
 func TestDocumentedMakeTargetsExist(t *testing.T) {
 	makefile, err := os.ReadFile("../../Makefile")
@@ -98,7 +98,7 @@ func TestDocumentedMakeTargetsExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	var targets []string
-	for _, m := range target.FindAllStringSubmatch(string(makefile), -1) {
+	for _, m := range makeTarget.FindAllStringSubmatch(string(makefile), -1) {
 		targets = append(targets, m[1])
 	}
 	for _, doc := range documents(t) {

@@ -16,6 +16,14 @@ import (
 	"github.com/cairn-dev/cairn/packages/repository"
 	"github.com/cairn-dev/cairn/packages/solve"
 	"github.com/cairn-dev/cairn/packages/store"
+	"github.com/cairn-dev/cairn/sign"
+	"github.com/cairn-dev/cairn/sign/attest"
+	"github.com/cairn-dev/cairn/sign/cosign"
+	"github.com/cairn-dev/cairn/sign/keys"
+	"github.com/cairn-dev/cairn/sign/policy"
+	"github.com/cairn-dev/cairn/sign/proof"
+	"github.com/cairn-dev/cairn/sign/target"
+	"github.com/cairn-dev/cairn/sign/verify"
 )
 
 // Exit codes are API: docs/exit-codes.md lists them.
@@ -29,6 +37,8 @@ const (
 	exitUnreachable = 6
 	exitStale       = 7
 	exitStorage     = 8
+	exitMissing     = 9
+	exitNotPinned   = 10
 	exitSignal      = 128 // plus the signal's number
 )
 
@@ -57,12 +67,19 @@ var classes = []struct {
 	is   func(error) bool
 }{
 	{exitUsage, isType[usageError]},
+	{exitUnverified, func(err error) bool { return errors.Is(err, proof.ErrUnproved) }},
+	{exitNotPinned, func(err error) bool { return errors.Is(err, proof.ErrNotPinned) }},
+	{exitMissing, func(err error) bool { return errors.Is(err, proof.ErrNoKit) }},
 	{exitStale, isType[*assemble.StaleError]},
 	{exitUnverified, func(err error) bool {
 		return isType[*baseimage.LayerError](err) || errors.Is(err, image.ErrBlobChanged)
 	}},
+	{exitStorage, isType[*cosign.IncompleteError]},
+	{exitMissing, isMissing},
+	{exitUsage, func(err error) bool { return anyOf(err, sign.ErrOptions, target.ErrReference, target.ErrAmbiguous) }},
 	{exitConfig, func(err error) bool {
-		return isType[*config.Errors](err) || errors.Is(err, lock.ErrInvalid)
+		return isType[*config.Errors](err) || isType[*policy.Errors](err) || anyOf(err, lock.ErrInvalid, errBadKey,
+			attest.ErrStatement, cosign.ErrConfig, cosign.ErrToken, keys.ErrKey, keys.ErrPassword, keys.ErrExposed, image.ErrNotALayout)
 	}},
 	{exitUnsolvable, func(err error) bool {
 		return isType[*solve.UnsatisfiableError](err) || isType[*solve.MissingError](err) ||
@@ -76,14 +93,24 @@ var classes = []struct {
 		return isType[*repository.UnknownKeyError](err) || isType[*repository.SignatureError](err) ||
 			isType[*repository.FormatError](err) || isType[*repository.RollbackError](err) ||
 			anyOf(err, apk.ErrNotPackage, apk.ErrVersion3, apk.ErrTooLarge, apk.ErrIndex, apk.ErrPkgInfo, apk.ErrSignature,
-				repository.ErrUnsigned, repository.ErrLimit, store.ErrHostile, store.ErrMismatch, store.ErrMalformed, store.ErrCorrupt)
+				repository.ErrUnsigned, repository.ErrLimit, cosign.ErrSelfCheck, sign.ErrNotVerified, target.ErrMismatch, target.ErrLimit, target.ErrMalformed, store.ErrHostile, store.ErrMismatch, store.ErrMalformed, store.ErrCorrupt)
 	}},
 	{exitUnreachable, func(err error) bool {
-		return isType[*repository.HTTPError](err) || isType[*net.OpError](err) || isType[*net.DNSError](err) ||
+		return anyOf(err, target.ErrUnreachable, cosign.ErrService) || isType[*repository.HTTPError](err) || isType[*net.OpError](err) || isType[*net.DNSError](err) ||
 			anyOf(err, repository.ErrOffline, repository.ErrNotFound, image.ErrNoEngine, store.ErrNotFound, context.DeadlineExceeded)
 	}},
 	{exitStorage, func(err error) bool { return errors.Is(err, fs.ErrPermission) }},
 	{exitConfig, func(err error) bool { return errors.Is(err, fs.ErrNotExist) }},
+}
+
+// isMissing tells an image that is not there, or that has nothing attached to
+// it, from one that was looked at and refused.
+func isMissing(err error) bool {
+	var refused *sign.Refused
+	if errors.As(err, &refused) {
+		return refused.Verdict.Outcome == verify.Missing
+	}
+	return errors.Is(err, target.ErrNotFound)
 }
 
 func isType[T error](err error) bool {

@@ -25,7 +25,7 @@ func main() {
 		// the processor time of a warm one and costs a few megabytes.
 		debug.SetGCPercent(200)
 	}
-	os.Exit(run(context.Background(), os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}))
+	os.Exit(run(context.Background(), containerdArgs(os.Args[0], os.Args[1:]), streams{os.Stdin, os.Stdout, os.Stderr}))
 }
 
 // streams are the three ends of the terminal.

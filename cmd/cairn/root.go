@@ -41,7 +41,7 @@ environment over the file.
 
 Exit codes: 0 success, 1 other failure, 2 usage, 3 bad configuration or lock,
 4 no solution, 5 verification failed, 6 unreachable, 7 stale lock, 8 output or
-storage failure, 130 interrupted, 143 terminated.`,
+storage failure, 9 missing, 10 not pinned, 130 interrupted, 143 terminated.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
@@ -62,6 +62,9 @@ storage failure, 130 interrupted, 143 terminated.`,
 	f.StringVar(&a.logLevel, "log-level", "info", "how much to say: debug is --verbose, error (or fatal, panic) is --quiet, warn is --quiet but for warnings")
 	f.StringVar(&a.progress, "progress", "auto", "progress on standard error: auto, plain or none")
 	root.AddCommand(newBuild(a), newLock(a), newWhy(a), newShow(a), newCache(a), newVersion(a))
+	root.AddCommand(newVerify(a), newPolicy(a), newServe(a))
+	root.AddCommand(newProve(a))
+	root.AddCommand(newKey(a), newSign(a), newAttest(a))
 	return root
 }
 

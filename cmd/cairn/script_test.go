@@ -17,18 +17,22 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
-		"cairn": func() {
-			os.Exit(run(context.Background(), os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}))
-		},
-	})
+	program := func() {
+		os.Exit(run(context.Background(), containerdArgs(os.Args[0], os.Args[1:]), streams{os.Stdin, os.Stdout, os.Stderr}))
+	}
+	testscript.Main(m, map[string]func(){"cairn": program, "cairn-verifier": program})
 }
 
 // TestScripts runs the program as a user does; every file below testdata/script
 // is one story.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir: filepath.Join("testdata", "script"),
+	testscript.Run(t, scriptParams(filepath.Join("testdata", "script")))
+}
+
+// scriptParams says how the scripts of a directory run.
+func scriptParams(dir string) testscript.Params {
+	return testscript.Params{
+		Dir: dir,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, ".cache"))
@@ -38,12 +42,17 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"apkrepo":  cmdRepository,
-			"exitcode": cmdExitCode,
-			"flip":     cmdFlip,
-			"damage":   cmdDamage,
+			"apkrepo":   cmdRepository,
+			"exitcode":  cmdExitCode,
+			"flip":      cmdFlip,
+			"damage":    cmdDamage,
+			"registry":  cmdRegistry,
+			"push":      cmdPush,
+			"key":       cmdKey,
+			"attach":    cmdAttach,
+			"nosockets": cmdNoSockets,
 		},
-	})
+	}
 }
 
 // cmdExitCode runs a program that must fail with the given code: exitcode 3

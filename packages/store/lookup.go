@@ -166,14 +166,14 @@ func decodeReceipt(b []byte, name string) (*Receipt, error) {
 		return nil, err
 	}
 	r.digest = digest
-	return r, r.bind(name)
+	// The control section was within the limits of whoever put it here.
+	return r, r.bind(name, apk.Limits{ControlCompressed: -1, ControlInflated: -1})
 }
 
 // bind reads the control section and checks that it and the rest belong
-// together. The section was within the limits of whoever put it into the store.
-func (r *Receipt) bind(name string) error {
-	unlimited := apk.Limits{ControlCompressed: -1, ControlInflated: -1}
-	head, err := apk.ReadHead(bufio.NewReaderSize(bytes.NewReader(r.Control), 512), unlimited)
+// together, and to the receipt's file name unless that is empty.
+func (r *Receipt) bind(name string, l apk.Limits) error {
+	head, err := apk.ReadHead(bufio.NewReaderSize(bytes.NewReader(r.Control), 512), l)
 	if err != nil {
 		return err
 	}
@@ -182,7 +182,7 @@ func (r *Receipt) bind(name string) error {
 	}
 	r.complete(head)
 	sum := head.ControlSHA1.Hex()
-	if want, variant, more := strings.Cut(name, "."); sum != want || more && !strings.HasPrefix(r.FileSHA256.Hex(), variant) {
+	if want, variant, more := strings.Cut(name, "."); name != "" && sum != want || more && !strings.HasPrefix(r.FileSHA256.Hex(), variant) {
 		return fmt.Errorf("it is that of %s with control section %s", r.ID(), sum)
 	}
 	if want := r.Package.DataHash; !want.IsZero() && want != r.DataHash {

@@ -12,19 +12,11 @@ import (
 // member takes the header block of a real member.
 func (s *scanner) member(h *header, start int64) error {
 	x := s.ext
-	s.ext = noExtended()
-	x.overlay(h)
-	kind, ok := entryTypes[h.flag]
-	if !ok {
-		return s.refuse(h.name, "unsupported member type %q", h.flag)
-	}
-	name, err := cleanName(h.name)
+	e, err := s.entryOf(h)
 	if err != nil {
-		return s.refuse(h.name, "%v", err)
+		return err
 	}
-	e := apk.Entry{Path: name, Type: kind, Mode: h.mode, UID: int(h.uid), GID: int(h.gid), Uname: h.uname, Gname: h.gname,
-		MTime: h.mtime, DevMajor: h.major, DevMinor: h.minor, SHA1: x.sha1, Xattrs: x.xattrs,
-		HeaderOffset: start, DataOffset: start + blockSize}
+	e.HeaderOffset, e.DataOffset = start, start+blockSize
 	if x.start >= 0 {
 		e.HeaderOffset = x.start
 	}
@@ -32,7 +24,7 @@ func (s *scanner) member(h *header, start int64) error {
 	if err := s.checkHeader(h, &e); err != nil {
 		return err
 	}
-	if name == "" {
+	if e.Path == "" {
 		return s.rootEntry(h, &e)
 	}
 	if err := s.typed(h, &e); err != nil {
@@ -43,11 +35,35 @@ func (s *scanner) member(h *header, start int64) error {
 		return err
 	}
 	s.noteEntry(&e)
-	if kind == apk.TypeFile {
+	if e.Type == apk.TypeFile {
 		return s.beginFile(&s.entries[len(s.entries)-1])
 	}
 	s.state = atHeader
 	return nil
+}
+
+// entryOf makes an entry of a header block and the extended headers before it.
+func (s *scanner) entryOf(h *header) (apk.Entry, error) {
+	x := s.ext
+	s.ext = noExtended()
+	x.overlay(h)
+	kind, ok := entryTypes[h.flag]
+	if !ok {
+		return apk.Entry{}, s.refuse(h.name, "unsupported member type %q", h.flag)
+	}
+	name, err := cleanName(h.name)
+	if err != nil {
+		return apk.Entry{}, s.refuse(h.name, "%v", err)
+	}
+	e := apk.Entry{Path: name, Type: kind, Mode: h.mode, UID: int(h.uid), GID: int(h.gid), Uname: h.uname, Gname: h.gname,
+		MTime: h.mtime, DevMajor: h.major, DevMinor: h.minor, SHA1: x.sha1, Xattrs: x.xattrs}
+	switch kind {
+	case apk.TypeFile:
+		e.Size = h.size
+	case apk.TypeSymlink, apk.TypeHardlink:
+		e.Link = h.link
+	}
+	return e, nil
 }
 
 var entryTypes = map[byte]apk.EntryType{

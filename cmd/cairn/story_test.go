@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"gopkg.in/yaml.v3"
+
+	"github.com/cairn-dev/cairn/sign"
+	"github.com/cairn-dev/cairn/sign/admission"
+)
+
+// storyRegistry is the name of the registry in the documents.
+const storyRegistry = "registry.example"
+
+// storySpec is the repository that the stories build from.
+const storySpec = "package app 1.0-r0\ndir usr 755\nfile usr/app 755 hello\n"
+
+// storyBlock is a fenced block: its language, the file's name after it, its text.
+var storyBlock = regexp.MustCompile("(?ms)^```(\\w+)(?: (\\S+))?\n(.*?)^```$")
+
+var exitComment = regexp.MustCompile(`\s*# exit code (\d+)$`)
+
+// TestVerifyStory runs the commands of docs/verify.md in order, with the files
+// that stand in it, and compares what they print with what it shows.
+func TestVerifyStory(t *testing.T) {
+	text, err := os.ReadFile("../../docs/verify.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var script strings.Builder
+	script.WriteString("apkrepo repo spec\nregistry\nenv CAIRN_PASSWORD=secret\n")
+	files := []string{"-- spec --\n" + storySpec}
+	var shown []string
+	for _, m := range storyBlock.FindAllStringSubmatch(string(text), -1) {
+		language, name, body := m[1], m[2], m[3]
+		switch {
+		case name != "":
+			files = append(files, "-- "+name+".in --\n"+body)
+			fmt.Fprintf(&script, "fill %s.in %s\n", name, name)
+		case language == "sh":
+			for line := range strings.Lines(body) {
+				script.WriteString(storyLine(strings.TrimSpace(line)) + "\n")
+			}
+		case language == "text":
+			for line := range strings.Lines(body) {
+				fmt.Fprintf(&script, "says %d\n", len(shown))
+				shown = append(shown, strings.TrimSuffix(line, "\n"))
+			}
+		}
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "story.txtar"), []byte(script.String()+strings.Join(files, "")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p := scriptParams(dir)
+	p.Cmds["fill"] = cmdFill
+	p.Cmds["admit"] = cmdAdmit
+	p.Cmds["says"] = func(ts *testscript.TestScript, _ bool, args []string) {
+		var i int
+		_, err := fmt.Sscan(args[0], &i)
+		ts.Check(err)
+		want := strings.ReplaceAll(shown[i], storyRegistry, ts.Getenv("REGISTRY"))
+		pattern := regexp.MustCompile(`(?m)^` + strings.ReplaceAll(regexp.QuoteMeta(want), "…", ".*") + `$`)
+		if out := ts.ReadFile("stdout"); !pattern.MatchString(out) {
+			ts.Fatalf("%q is not in\n%s", want, out)
+		}
+	}
+	testscript.Run(t, p)
+}
+
+// storyLine turns a command of a document into one of a script.
+func storyLine(line string) string {
+	code := "0"
+	if m := exitComment.FindStringSubmatch(line); m != nil {
+		code, line = m[1], exitComment.ReplaceAllString(line, "")
+	}
+	line = strings.ReplaceAll(line, storyRegistry, "$REGISTRY")
+	if rest, ok := strings.CutPrefix(line, "crane push "); ok {
+		return "push " + rest
+	}
+	if rest, ok := strings.CutPrefix(line, "kubectl apply -f "); ok {
+		return "admit " + code + " " + rest
+	}
+	return "exitcode " + code + " " + line
+}
+
+// cmdFill copies a file and puts the registry's address into it: fill FROM TO.
+func cmdFill(ts *testscript.TestScript, _ bool, args []string) {
+	text := strings.ReplaceAll(ts.ReadFile(args[0]), storyRegistry, ts.Getenv("REGISTRY"))
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o644))
+}
+
+// cmdAdmit asks an admission server with policy.yaml about an object, as the API
+// server would: admit CODE FILE, where CODE is 0 when it is let in. The message
+// of a refusal is the standard output.
+func cmdAdmit(ts *testscript.TestScript, _ bool, args []string) {
+	var object map[string]any
+	ts.Check(yaml.Unmarshal([]byte(ts.ReadFile(args[1])), &object))
+	raw, err := json.Marshal(object)
+	ts.Check(err)
+	kind, _ := object["kind"].(string)
+	body, err := json.Marshal(admission.Review{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview",
+		Request: &admission.Request{UID: "1", Kind: admission.GroupVersionKind{Kind: kind}, Operation: "CREATE", Object: raw}})
+	ts.Check(err)
+	d, err := sign.NewDecider(ts.MkAbs("policy.yaml"), sign.VerifyOptions{}, slog.New(slog.DiscardHandler))
+	ts.Check(err)
+	w := httptest.NewRecorder()
+	admission.New(d, admission.Options{}).ServeHTTP(w, httptest.NewRequest("POST", "/validate?timeout=10s", bytes.NewReader(body)))
+	var r admission.Review
+	ts.Check(json.Unmarshal(w.Body.Bytes(), &r))
+	if r.Response.Allowed != (args[0] == "0") {
+		ts.Fatalf("%s: found %s", args[1], w.Body)
+	}
+	if s := r.Response.Status; s != nil {
+		_, _ = fmt.Fprintln(ts.Stdout(), s.Message)
+	}
+}

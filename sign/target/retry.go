@@ -1,0 +1,81 @@
+package target
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"syscall"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/hashicorp/go-retryablehttp"
+)
+
+// retrying makes a transport that repeats what may succeed the next time, and
+// stops waiting when the context ends. Answers are passed on as they came after
+// the last attempt.
+func retrying(base http.RoundTripper, attempts int) http.RoundTripper {
+	if base == nil {
+		base = remote.DefaultTransport
+	}
+	if attempts <= 0 {
+		attempts = 3
+	}
+	c := retryablehttp.NewClient()
+	c.HTTPClient = &http.Client{
+		Transport:     base,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	c.Logger = nil
+	c.RetryMax = attempts - 1
+	c.RetryWaitMin, c.RetryWaitMax = 500*time.Millisecond, 5*time.Second
+	c.CheckRetry = retryable
+	c.Backoff = backoff
+	c.ErrorHandler = retryablehttp.PassthroughErrorHandler
+	return &unwrapped{&retryablehttp.RoundTripper{Client: c}}
+}
+
+// unwrapped gives the errors of the network themselves: the client that makes
+// the request says for which one.
+type unwrapped struct{ inner http.RoundTripper }
+
+func (u *unwrapped) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := u.inner.RoundTrip(req)
+	if err == nil {
+		return resp, nil
+	}
+	if resp != nil { // the last answer, when the context ended the attempts
+		resp.Body.Close()
+	}
+	var outer *url.Error
+	if errors.As(err, &outer) {
+		err = outer.Err
+	}
+	return nil, err
+}
+
+func retryable(ctx context.Context, resp *http.Response, err error) (bool, error) {
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	if err != nil {
+		var timeout net.Error
+		return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
+			errors.Is(err, syscall.EPIPE) || errors.As(err, &timeout) && timeout.Timeout(), nil
+	}
+	switch resp.StatusCode {
+	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
+		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true, nil
+	}
+	return false, nil
+}
+
+// backoff is the library's, with what a registry asks for in Retry-After held
+// below the longest wait.
+func backoff(least, most time.Duration, attempt int, resp *http.Response) time.Duration {
+	return min(retryablehttp.DefaultBackoff(least, most, attempt, resp), most)
+}
