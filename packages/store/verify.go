@@ -3,17 +3,13 @@ package store
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/store/internal/multisha"
@@ -87,12 +83,15 @@ type verification struct {
 	taken atomic.Int64
 }
 
-// stride is how many blocks are hashed at most before the context is asked
-// again: 1 MiB of each blob.
-const stride = 1 << 20 / multisha.Block
+// laneBuffer is how much of a blob is read at a time, in bytes. Lanes lie a
+// little more than that apart: they are read at the same pace, and would compete
+// for the same places in the processor's cache.
+const (
+	laneBuffer = 32 << 10
+	laneStride = laneBuffer + 5*multisha.Block
+)
 
-// worker hashes several blobs at a time. They are mapped into memory: copying
-// what is in the page cache already costs a seventh as much as hashing it.
+// worker hashes several blobs at a time.
 type worker struct {
 	*verification
 	group multisha.Group
@@ -101,87 +100,37 @@ type worker struct {
 
 // lane is one of the blobs that a worker hashes.
 type lane struct {
-	blob *checked // nil: none
-	f    *os.File
-	data []byte // the whole file
-	left []byte // the part that is not hashed
+	buffer []byte
+	blob   *checked // nil: none
+	f      *os.File
+	n      int64  // bytes read
+	left   []byte // read and not hashed
 }
 
 // work hashes what is in the queue.
 func (v *verification) work() {
 	w := worker{verification: v}
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	for w.step() {
-	}
-}
-
-// step hashes some blocks of each lane. It returns false when nothing is left.
-func (w *worker) step() bool {
-	var p [multisha.Lanes][]byte
-	n, some := stride, false
+	slab := make([]byte, multisha.Lanes*laneStride)
 	for i := range w.lanes {
-		if w.fill(i) {
-			p[i], some = w.lanes[i].left, true
-			n = min(n, len(p[i])/multisha.Block)
-		}
+		w.lanes[i].buffer = slab[i*laneStride:][:laneBuffer:laneBuffer]
 	}
-	if !some {
-		return false
-	}
-	if bad := w.hash(&p, n); bad >= 0 {
-		w.restart(bad)
-		return true
-	}
-	for i := range p {
-		if p[i] != nil {
-			w.lanes[i].left = p[i][n*multisha.Block:]
-		}
-	}
-	return true
-}
-
-// hash hashes n blocks of each lane. When the bytes of one cannot be read, which
-// comes as a fault of the memory they are mapped to, it returns that lane, else
-// -1.
-func (w *worker) hash(p *[multisha.Lanes][]byte, n int) (bad int) {
-	defer func() {
-		if r := recover(); r != nil {
-			if bad = w.laneOf(r); bad < 0 {
-				panic(r)
+	for {
+		var p [multisha.Lanes][]byte
+		n := laneBuffer
+		for i := range w.lanes {
+			if w.fill(i) {
+				p[i] = w.lanes[i].left
+				n = min(n, len(p[i])/multisha.Block)
 			}
 		}
-	}()
-	w.group.Blocks(p, n)
-	return -1
-}
-
-// laneOf returns the lane whose memory a fault is in, -1 when none is.
-func (w *worker) laneOf(fault any) int {
-	f, ok := fault.(interface{ Addr() uintptr })
-	if !ok {
-		return -1
-	}
-	for i := range w.lanes {
-		if d := w.lanes[i].data; len(d) > 0 {
-			start := uintptr(unsafe.Pointer(&d[0]))
-			if at := f.Addr(); at >= start && at-start < uintptr(len(d)) {
-				return i
-			}
+		if n == laneBuffer {
+			return // nothing is left
 		}
-	}
-	return -1
-}
-
-// restart gives up one lane's blob, which cannot be read, and begins the others
-// again: how far they had come is not known.
-func (w *worker) restart(bad int) {
-	c := w.lanes[bad].blob
-	w.close(bad)
-	c.err = w.s.streamed(w.ctx, c)
-	for i := range w.lanes {
-		if w.lanes[i].blob != nil {
-			w.lanes[i].left = w.lanes[i].data
-			w.group.Start(i)
+		w.group.Blocks(&p, n)
+		for i := range p {
+			if p[i] != nil {
+				w.lanes[i].left = p[i][n*multisha.Block:]
+			}
 		}
 	}
 }
@@ -190,25 +139,28 @@ func (w *worker) restart(bad int) {
 // queue when its own is done. It returns false when there is none.
 func (w *worker) fill(i int) bool {
 	l := &w.lanes[i]
-	for {
-		err := w.ctx.Err()
-		switch {
-		case l.blob == nil:
-			if err != nil || !w.next(i) {
-				return false
-			}
-		case err != nil:
-			l.blob.err = err
-			w.close(i)
-		case len(l.left) >= multisha.Block:
-			return true
-		default:
-			w.end(i)
+	for len(l.left) < multisha.Block {
+		if l.blob == nil && !w.next(i) {
+			return false
+		}
+		rest := copy(l.buffer, l.left)
+		n, err := 0, w.ctx.Err()
+		if err == nil {
+			n, err = io.ReadFull(l.f, l.buffer[rest:])
+		}
+		l.n += int64(n)
+		l.left = l.buffer[:rest+n]
+		if err != nil && len(l.left) < multisha.Block || err != nil && !ended(err) {
+			w.end(i, err)
 		}
 	}
+	return true
 }
 
-// next gives a lane the next blob that can be mapped.
+// ended reports whether reading ended because the file does.
+func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
+
+// next gives a lane the next blob that can be opened.
 func (w *worker) next(i int) bool {
 	for {
 		at := int(w.taken.Add(1)) - 1
@@ -216,89 +168,37 @@ func (w *worker) next(i int) bool {
 			return false
 		}
 		c := w.queue[at]
-		f, data, err := mapped(w.s.blobPath(c.want))
-		if err == nil {
-			w.lanes[i] = lane{blob: c, f: f, data: data, left: data}
+		name := w.s.blobPath(c.want)
+		f, err := os.Open(name)
+		switch {
+		case err == nil:
+			l := &w.lanes[i]
+			l.blob, l.f, l.n, l.left = c, f, 0, nil
 			w.group.Start(i)
 			return true
+		case errors.Is(err, fs.ErrNotExist):
+			c.err = notFoundf(nil, "%s: data %s: not in the store", c.what, c.want)
+		default:
+			c.err = storageError(c.what+": open "+name, err)
 		}
-		c.err = w.s.streamed(w.ctx, c)
 	}
 }
 
-// mapped opens a file and maps it into memory, which some file systems refuse.
-func mapped(name string) (*os.File, []byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, nil, err
-	}
-	fi, err := f.Stat()
-	if err == nil && fi.Size() == 0 {
-		return f, nil, nil
-	}
-	var data []byte
-	if err == nil {
-		data, err = unix.Mmap(int(f.Fd()), 0, int(fi.Size()), unix.PROT_READ, unix.MAP_SHARED)
-	}
-	if err != nil {
-		_ = f.Close()
-		return nil, nil, err
-	}
-	return f, data, nil
-}
-
-// end compares the digest of a lane's blob, of which less than a block is left
-// to hash.
-func (w *worker) end(i int) {
+// end closes a lane's blob, whose reading ended with err, with less than a block
+// left to hash.
+func (w *worker) end(i int, err error) {
 	l := &w.lanes[i]
-	// The last bytes are read rather than taken from memory: they can be gone.
-	tail := make([]byte, len(l.left))
-	if _, err := l.f.ReadAt(tail, int64(len(l.data)-len(tail))); err != nil {
-		l.blob.err = w.s.streamed(w.ctx, l.blob)
-	} else {
-		l.blob.err = w.s.judge(l.blob, l.f, apk.SHA256(w.group.Sum(i, tail)), int64(len(l.data)))
-	}
-	w.close(i)
-}
-
-func (w *worker) close(i int) {
-	l := &w.lanes[i]
-	if len(l.data) > 0 {
-		_ = unix.Munmap(l.data)
+	c, name := l.blob, w.s.blobPath(l.blob.want)
+	got := apk.SHA256(w.group.Sum(i, l.left))
+	switch {
+	case !ended(err):
+		c.err = storageError(c.what+": read "+name, err)
+	case got != c.want || l.n != c.size:
+		removeSame(l.f, name)
+		c.err = corruptf(nil, "%s: %s: %d bytes with sha256 %s, expected %d with %s", c.what, name, l.n, got.Hex(), c.size, c.want.Hex())
 	}
 	_ = l.f.Close()
-	*l = lane{}
-}
-
-// streamed hashes a blob that cannot be mapped, by reading it.
-func (s *Store) streamed(ctx context.Context, c *checked) error {
-	name := s.blobPath(c.want)
-	f, err := os.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return notFoundf(nil, "%s: data %s: not in the store", c.what, c.want)
-	}
-	if err != nil {
-		return storageError(c.what+": open "+name, err)
-	}
-	defer f.Close()
-	h := sha256.New()
-	n, err := s.copyTo(ctx, h, f)
-	if err != nil {
-		return storageError(c.what+": read "+name, err)
-	}
-	var got apk.SHA256
-	h.Sum(got[:0])
-	return s.judge(c, f, got, n)
-}
-
-// judge says what is wrong with a blob of that digest and size, and removes the
-// file when something is.
-func (s *Store) judge(c *checked, f *os.File, got apk.SHA256, size int64) error {
-	if got == c.want && size == c.size {
-		return nil
-	}
-	removeSame(f, f.Name())
-	return corruptf(nil, "%s: %s: %d bytes with sha256 %s, expected %d with %s", c.what, f.Name(), size, got.Hex(), c.size, c.want.Hex())
+	l.blob, l.f, l.left = nil, nil, nil
 }
 
 // removeSame removes the file only if it is still the one that is open: another

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 )
@@ -26,14 +27,16 @@ type Secrets interface {
 // mounted secret is, or NAMESPACE/NAME.json.
 type Directory string
 
-var dnsName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
+var dnsName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
+})
 
 // maxSecret bounds a secret, in bytes, as Kubernetes does.
 const maxSecret = 1 << 20
 
 // Secret implements Secrets.
 func (d Directory) Secret(namespace, name string) ([]byte, error) {
-	if !dnsName.MatchString(namespace) || !dnsName.MatchString(name) || strings.Contains(namespace+name, "..") {
+	if !dnsName().MatchString(namespace) || !dnsName().MatchString(name) || strings.Contains(namespace+name, "..") {
 		return nil, fmt.Errorf("secret %q in namespace %q: not a name", name, namespace)
 	}
 	base := filepath.Join(string(d), namespace, name)

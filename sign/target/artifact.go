@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -85,7 +86,7 @@ type checked struct {
 	subject *v1.Descriptor
 }
 
-var tagForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+var tagForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`) })
 
 // check refuses what would make a broken repository: a blob that the manifest
 // does not name, a manifest that is none.
@@ -97,7 +98,7 @@ func (a Artifact) check() (*checked, error) {
 	if !a.MediaType.IsImage() && !a.MediaType.IsIndex() {
 		return nil, fmt.Errorf("media type %q: expected that of a manifest: %w", a.MediaType, ErrMalformed)
 	}
-	if a.Tag != "" && !tagForm.MatchString(a.Tag) {
+	if a.Tag != "" && !tagForm().MatchString(a.Tag) {
 		return nil, fmt.Errorf("tag %.140q: %w", a.Tag, ErrMalformed)
 	}
 	if h.Subject != nil {
