@@ -75,8 +75,15 @@ e2e-kubernetes:
 	cmd/cairn/e2e/kubernetes.sh $(E2E_CACHE)
 	CAIRN_E2E=$(E2E_CACHE) $(GO) test -tags e2e -count 1 -v -run TestE2EKubernetes ./cmd/cairn
 
+# The documents that are made from the program.
 generate:
-	$(GO) generate ./...
+	$(GO) generate ./assemble/...
+	$(GO) test ./cmd/cairn -run TestCommandReferenceIsCurrent -update
+
+# The embedded repository, with a new key; needs gcc and aarch64-linux-gnu-gcc.
+.PHONY: demo
+demo:
+	$(GO) generate ./packages/repository/demo
 
 clean:
 	rm -rf bin hello.tar

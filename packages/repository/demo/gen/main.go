@@ -1,6 +1,6 @@
 // Command gen makes the packages of builtin://demo. It needs the C compilers of
 // both architectures (gcc and aarch64-linux-gnu-gcc, Debian's packages) and
-// runs by `go generate`; it is not part of cairn.
+// runs by `make demo`; it is not part of cairn.
 //
 //	go run ./packages/repository/demo/gen -out packages/repository/demo/repo
 package main
@@ -43,15 +43,33 @@ func main() {
 	}
 }
 
-func generate(out, source string) error {
+// generate replaces the folder when all of it is made. Every run makes a new key.
+func generate(out, source string) (err error) {
+	fresh := out + ".new"
+	if err := os.RemoveAll(fresh); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.RemoveAll(fresh)
+		}
+	}()
+	if err := fill(fresh, source); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(out); err != nil {
+		return err
+	}
+	return os.Rename(fresh, out)
+}
+
+// fill makes keys, packages and indexes in a new folder.
+func fill(out, source string) error {
 	private, err := rsa.GenerateKey(rand.Reader, 4096)
 	if err != nil {
 		return err
 	}
 	key := &apktest.Key{Name: demo.KeyName, Private: private}
-	if err := os.RemoveAll(out); err != nil {
-		return err
-	}
 	if err := write(filepath.Join(out, demo.KeyName), key.PublicPEM()); err != nil {
 		return err
 	}
