@@ -150,7 +150,7 @@ func (o *Opened) addRoot(d v1.Descriptor) error {
 	var root Root
 	var err error
 	switch {
-	case d.ArtifactType != "" && !types.MediaType(d.ArtifactType).IsConfig():
+	case d.ArtifactType != "" && !types.MediaType(d.ArtifactType).IsConfig(), AttachedTag(d.Annotations[annotationRefName]):
 		return nil // refers to an image, is none
 	case d.MediaType.IsIndex():
 		root, err = newOpenedIndex(o.store, d)
@@ -163,6 +163,16 @@ func (o *Opened) addRoot(d v1.Descriptor) error {
 		o.Roots = append(o.Roots, OpenedRoot{Root: root, Descriptor: d, Names: names})
 	}
 	return err
+}
+
+// AttachedTag tells whether a tag names something by the digest of the image it
+// belongs to, "sha256-<hex>" and perhaps a suffix: cosign's .sig, .att and .sbom,
+// and the tag for referrers of the OCI distribution specification 1.1.
+func AttachedTag(tag string) bool {
+	hex, ok := strings.CutPrefix(tag, "sha256-")
+	hex, suffix, dotted := strings.Cut(hex, ".")
+	return ok && len(hex) == 64 && strings.Trim(hex, "0123456789abcdef") == "" &&
+		(!dotted || suffix != "" && strings.Trim(suffix, "abcdefghijklmnopqrstuvwxyz") == "")
 }
 
 func rootNames(d *v1.Descriptor) []string {

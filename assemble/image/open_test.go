@@ -9,12 +9,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
@@ -403,5 +405,60 @@ func TestOpenKeepsForeignAnnotations(t *testing.T) {
 	o := mustOpen(t, dir)
 	if !cmp.Equal(o.Roots[0].Names, []string{"just-a-tag"}) || o.Roots[0].Descriptor.Annotations["x"] != "y" {
 		t.Errorf("%+v", o.Roots[0])
+	}
+}
+
+func TestAttachedTag(t *testing.T) {
+	hex := strings.Repeat("0a", 32)
+	for tag, want := range map[string]bool{
+		"sha256-" + hex:           true,
+		"sha256-" + hex + ".sig":  true,
+		"sha256-" + hex + ".att":  true,
+		"sha256-" + hex + ".sbom": true,
+		"":                        false,
+		"latest":                  false,
+		"sha256-" + hex[1:]:       false,
+		"sha256-" + hex + ".":     false,
+		"sha256-" + hex + ".s2":   false,
+		"sha256-" + hex + "0.sig": false,
+		"sha256:" + hex:           false,
+		"sha256-" + strings.ToUpper(hex) + ".sig": false,
+		"v1-sha256-" + hex + ".sig":               false,
+	} {
+		if got := AttachedTag(tag); got != want {
+			t.Errorf("%q: %t, expected %t", tag, got, want)
+		}
+	}
+}
+
+// A layout that signatures were added to shows the image that they are about.
+func TestOpenSignedLayout(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "out")
+	mustWrite(t, Output{Kind: Layout, Path: dir}, testIndex(t, "amd64", "arm64"), WriteOptions{Tags: []Ref{mustTag(t, "hello:1")}})
+	list := func() (digests []string) {
+		images, err := mustOpen(t, dir).Images()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range images {
+			digests = append(digests, images[i].Digest.String())
+		}
+		return digests
+	}
+	before := list()
+	p, err := layout.FromPath(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signature, err := random.Image(64, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag := "sha256-" + strings.TrimPrefix(before[0], "sha256:") + ".sig"
+	if err := p.AppendImage(signature, layout.WithAnnotations(map[string]string{annotationRefName: tag})); err != nil {
+		t.Fatal(err)
+	}
+	if after := list(); !slices.Equal(before, after) {
+		t.Errorf("%v, before the signature %v", after, before)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -132,10 +131,6 @@ func (l *layoutBackend) plain(d v1.Descriptor) (v1.Descriptor, error) {
 	return describe(mt, raw, nil), nil
 }
 
-// attachedTag is a tag that names something by the image it belongs to:
-// cosign's .sig, .att and .sbom, and the referrers tag.
-var attachedTag = regexp.MustCompile(`^sha256-[0-9a-f]{64}(\.[a-z]+)?$`)
-
 func (l *layoutBackend) resolve(ctx context.Context) (v1.Descriptor, error) {
 	if digest, ok := l.ref.Digest(); ok {
 		return l.plain(v1.Descriptor{Digest: digest})
@@ -168,7 +163,7 @@ func (l *layoutBackend) roots(ctx context.Context) ([]v1.Descriptor, error) {
 	children := map[v1.Hash]bool{}
 	for _, d := range m.Manifests {
 		listed := func(r v1.Descriptor) bool { return r.Digest == d.Digest }
-		if attachedTag.MatchString(d.Annotations[refName]) || slices.ContainsFunc(roots, listed) {
+		if image.AttachedTag(d.Annotations[refName]) || slices.ContainsFunc(roots, listed) {
 			continue
 		}
 		raw, mt, err := l.manifest(ctx, d.Digest)
