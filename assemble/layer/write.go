@@ -115,6 +115,7 @@ type packing struct {
 // collect starts everything that does not depend on something else.
 func (w *writer) collect(g *errgroup.Group, ctx context.Context) error {
 	w.verbatim(g, ctx)
+	var packed []packing
 	for i := range w.p.layers {
 		l := &w.p.layers[i]
 		w.out[i] = Layer{Kind: l.kind, Packages: l.packages}
@@ -132,9 +133,14 @@ func (w *writer) collect(g *errgroup.Group, ctx context.Context) error {
 			})
 			continue
 		}
-		if err := w.planPacking(g, ctx, i, recipes); err != nil {
+		t, err := w.packing(i, recipes)
+		if err != nil {
 			return err
 		}
+		packed = append(packed, t)
+	}
+	if err := w.planPacking(g, ctx, packed); err != nil {
+		return err
 	}
 	if !w.p.hasTop() {
 		return nil
@@ -248,19 +254,37 @@ type info struct {
 // find returns the layer stored under a key, its bytes hashed; nil when there
 // is none or a damaged one.
 func (w *writer) find(ctx context.Context, key string) (*blob, error) {
-	text, err := w.st.ReadObject(ctx, kindInfo, key, 4096)
+	found, err := w.findAll(ctx, []string{key})
 	if err != nil {
-		return nil, ignoreNotFound(err)
+		return nil, err
 	}
-	var i info
-	if err := json.Unmarshal(text, &i); err != nil {
-		return nil, fmt.Errorf("store: layer information: %w", err)
+	return found[0], nil
+}
+
+// findAll is find for several keys.
+func (w *writer) findAll(ctx context.Context, keys []string) ([]*blob, error) {
+	found := make([]*blob, len(keys))
+	objects, errs := w.st.Objects(ctx, kindLayer, keys)
+	for i, key := range keys {
+		text, err := w.st.ReadObject(ctx, kindInfo, key, 4096)
+		if err == nil {
+			err = errs[i]
+		}
+		if err != nil {
+			if err = ignoreNotFound(err); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		var known info
+		if err := json.Unmarshal(text, &known); err != nil {
+			return nil, fmt.Errorf("store: layer information: %w", err)
+		}
+		if o := objects[i]; o.SHA256 == known.Digest {
+			found[i] = &blob{path: o.Path, digest: o.SHA256, diffID: known.DiffID, size: o.Size, inflated: known.Inflated}
+		}
 	}
-	o, err := w.st.Object(ctx, kindLayer, key)
-	if err != nil || o.SHA256 != i.Digest {
-		return nil, ignoreNotFound(err)
-	}
-	return &blob{path: o.Path, digest: o.SHA256, diffID: i.DiffID, size: o.Size, inflated: i.Inflated}, nil
+	return found, nil
 }
 
 func ignoreNotFound(err error) error {
@@ -308,40 +332,54 @@ func (w *writer) pack(g *errgroup.Group, ctx context.Context) error {
 	return nil
 }
 
-// planPacking looks for a packed layer in the store and starts making its
-// segments when it is not there.
-func (w *writer) planPacking(g *errgroup.Group, ctx context.Context, layer int, recipes []*recipe) error {
-	dirs, err := w.p.layers[layer].dirHeaders()
-	if err != nil {
-		return err
+// packing says what a packed layer is made of.
+func (w *writer) packing(layer int, recipes []*recipe) (packing, error) {
+	t := packing{layer: layer, recipes: recipes}
+	var err error
+	if t.dirs, err = w.p.layers[layer].dirHeaders(); err != nil {
+		return t, err
 	}
 	var key strings.Builder
-	fmt.Fprintf(&key, "packed\n%s\n%x", compressor, sha256.Sum256(dirs))
+	fmt.Fprintf(&key, "packed\n%s\n%x", compressor, sha256.Sum256(t.dirs))
 	for _, r := range recipes {
 		key.WriteString("\n" + r.key())
 	}
-	t := packing{layer: layer, dirs: dirs, recipes: recipes}
 	if w.p.single {
 		if t.top, err = w.p.topTar(); err != nil {
-			return err
+			return t, err
 		}
 		key.WriteString("\ntop " + t.top.key)
 	}
 	t.key = fmt.Sprintf("packed %x", sha256.Sum256([]byte(key.String())))
-	b, err := w.find(ctx, t.key)
-	if b != nil || err != nil {
-		w.made[layer] = b
+	return t, nil
+}
+
+// planPacking looks for packed layers in the store and starts making the
+// segments of those that are not there.
+func (w *writer) planPacking(g *errgroup.Group, ctx context.Context, packed []packing) error {
+	keys := make([]string, len(packed))
+	for i := range packed {
+		keys[i] = packed[i].key
+	}
+	found, err := w.findAll(ctx, keys)
+	if err != nil {
 		return err
 	}
-	if w.p.single || size(recipes) > keepSegments {
-		t.segments = make([]store.Object, len(recipes))
-	}
-	w.todo = append(w.todo, t)
-	for i := range t.segments {
-		g.Go(func() (err error) {
-			t.segments[i], err = w.segment(ctx, recipes[i])
-			return err
-		})
+	for i, t := range packed {
+		if found[i] != nil {
+			w.made[t.layer] = found[i]
+			continue
+		}
+		if w.p.single || size(t.recipes) > keepSegments {
+			t.segments = make([]store.Object, len(t.recipes))
+		}
+		w.todo = append(w.todo, t)
+		for i := range t.segments {
+			g.Go(func() (err error) {
+				t.segments[i], err = w.segment(ctx, t.recipes[i])
+				return err
+			})
+		}
 	}
 	return nil
 }

@@ -89,11 +89,29 @@ func (w *objectWriter) Write(p []byte) (int, error) {
 // [ErrNotFound] when there is none. A damaged one is removed and reported as
 // [ErrCorrupt], which is an ErrNotFound: make it again.
 func (s *Store) Object(ctx context.Context, kind, key string) (Object, error) {
-	o, err := s.findObject(kind, key)
-	if err != nil {
-		return o, err
+	objects, errs := s.Objects(ctx, kind, []string{key})
+	return objects[0], errs[0]
+}
+
+// Objects is Object for several keys, whose objects are hashed at the same time.
+// The errors are by key.
+func (s *Store) Objects(ctx context.Context, kind string, keys []string) ([]Object, []error) {
+	objects, errs := make([]Object, len(keys)), make([]error, len(keys))
+	var blobs []checked
+	var at []int // in keys, by blob
+	for i, key := range keys {
+		if objects[i], errs[i] = s.findObject(kind, key); errs[i] == nil {
+			blobs = append(blobs, checked{what: "object " + kind, want: objects[i].SHA256, size: objects[i].Size})
+			at = append(at, i)
+		}
 	}
-	return o, s.verifyBlob(ctx, "object "+kind, o.SHA256, o.Size)
+	_ = s.verifyBlobs(ctx, blobs, 1) // each has its own error
+	for k, i := range at {
+		if errs[i] = blobs[k].err; errs[i] == nil {
+			errs[i] = ctx.Err()
+		}
+	}
+	return objects, errs
 }
 
 // ReadObject returns the bytes of an object, checked; see [Store.Object]. It
