@@ -139,6 +139,7 @@ func (w *writer) collect(g *errgroup.Group, ctx context.Context) error {
 		}
 		packed = append(packed, t)
 	}
+	// All at once: they are hashed side by side.
 	if err := w.planPacking(g, ctx, packed); err != nil {
 		return err
 	}

@@ -1,10 +1,11 @@
-// Package multisha hashes two streams at once. The rounds of SHA-256 wait for
-// each other, so that a processor's SHA unit idles half of the time when it
-// works on one stream; the second stream is then nearly free.
+// Package multisha hashes several streams at once: [Write2] two, a [Group] up to
+// sixteen. The rounds of SHA-256 wait for each other, so that a processor's SHA
+// unit idles half of the time when it works on one stream; and vector
+// instructions work on as many streams as a register has words.
 //
-// It is not a hash of its own: it advances two hashes made by crypto/sha256,
-// which does everything else (buffering, padding, and all of the work where the
-// instructions or the second stream are missing).
+// It is not a hash of its own: it only advances whole blocks, of hashes made by
+// crypto/sha256, which does everything else (buffering, padding, and all of the
+// work where the instructions or the other streams are missing).
 //
 //	a, b := sha256.New(), sha256.New()
 //	multisha.Write2(a, first, b, second)
