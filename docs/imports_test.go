@@ -74,16 +74,16 @@ var allowed = map[string][]string{
 	"packages/lock":       {"packages/apk"},
 	"packages/repository": {"packages/apk", "packages/solve"},
 	"packages/store":      {"packages/apk"},
-	"sign/evidence":       {"sign/target"},
+	"sign/evidence":       {"assemble/target"},
 	"sign/verify":         {"sign/evidence"},
-	"sign/policy":         {"sign/evidence", "sign/target", "sign/verify", "packages/apk", "packages/repository"},
-	"sign/admission":      {"sign/target", "sign/verify"},
+	"sign/policy":         {"sign/evidence", "assemble/target", "sign/verify", "packages/apk", "packages/repository"},
+	"sign/admission":      {"assemble/target", "sign/verify"},
 	"assemble/config":     {"packages/apk"},
 	"assemble/kit":        {"assemble/config", "packages", "packages/apk", "packages/lock", "packages/repository", "packages/store"},
-	"sign/target":         {"assemble/image"},
+	"assemble/target":     {"assemble/image"},
 	"sign/keys":           {},
 	"sign/attest":         {},
-	"sign/cosign":         {"sign/attest", "sign/keys", "sign/target"},
+	"sign/cosign":         {"sign/attest", "sign/keys", "assemble/target"},
 }
 
 func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {

@@ -13,11 +13,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/cairn-dev/cairn/assemble/image"
+	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/repository"
 	"github.com/cairn-dev/cairn/sign/proof"
 	"github.com/cairn-dev/cairn/sign/provenance"
-	"github.com/cairn-dev/cairn/sign/target"
 )
 
 // contents reads what is in images of a target.

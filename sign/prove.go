@@ -5,11 +5,11 @@ import (
 	"errors"
 	"os"
 
+	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/packages"
 	"github.com/cairn-dev/cairn/packages/lock"
 	"github.com/cairn-dev/cairn/packages/store"
 	"github.com/cairn-dev/cairn/sign/proof"
-	"github.com/cairn-dev/cairn/sign/target"
 )
 
 // ProveOptions say where an image is proved and what the proof may rest on.

@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/sign/policy"
-	"github.com/cairn-dev/cairn/sign/target"
 	"github.com/cairn-dev/cairn/sign/verify"
 )
 

@@ -31,10 +31,10 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/sigstore/sigstore-go/pkg/root"
 
+	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/sign/attest"
 	"github.com/cairn-dev/cairn/sign/cosign"
 	"github.com/cairn-dev/cairn/sign/keys"
-	"github.com/cairn-dev/cairn/sign/target"
 )
 
 // ErrOptions: options that contradict each other, or one that is missing.

@@ -22,11 +22,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/sign/attest"
 	"github.com/cairn-dev/cairn/sign/cosign"
 	"github.com/cairn-dev/cairn/sign/cosign/cosigntest"
 	"github.com/cairn-dev/cairn/sign/keys"
-	"github.com/cairn-dev/cairn/sign/target"
 )
 
 // nested is an index with an index and an image in it.

@@ -11,6 +11,7 @@ import (
 	"github.com/cairn-dev/cairn/assemble/baseimage"
 	"github.com/cairn-dev/cairn/assemble/config"
 	"github.com/cairn-dev/cairn/assemble/image"
+	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/lock"
 	"github.com/cairn-dev/cairn/packages/repository"
@@ -22,7 +23,6 @@ import (
 	"github.com/cairn-dev/cairn/sign/keys"
 	"github.com/cairn-dev/cairn/sign/policy"
 	"github.com/cairn-dev/cairn/sign/proof"
-	"github.com/cairn-dev/cairn/sign/target"
 	"github.com/cairn-dev/cairn/sign/verify"
 )
 

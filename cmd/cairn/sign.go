@@ -9,9 +9,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/spf13/cobra"
 
+	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/sign"
 	"github.com/cairn-dev/cairn/sign/cosign"
-	"github.com/cairn-dev/cairn/sign/target"
 )
 
 // signFlags are the flags of sign and attest.

@@ -14,10 +14,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 
+	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/sign"
 	"github.com/cairn-dev/cairn/sign/cosign"
 	"github.com/cairn-dev/cairn/sign/cosign/cosigntest"
-	"github.com/cairn-dev/cairn/sign/target"
 )
 
 func signable(t *testing.T) string {

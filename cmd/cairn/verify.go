@@ -11,9 +11,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/spf13/cobra"
 
+	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/sign"
 	"github.com/cairn-dev/cairn/sign/policy"
-	"github.com/cairn-dev/cairn/sign/target"
 	"github.com/cairn-dev/cairn/sign/verify"
 )
 

@@ -17,8 +17,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/sign/evidence/evidencetest"
-	"github.com/cairn-dev/cairn/sign/target"
 )
 
 // cmdRegistry starts a registry on loopback and sets REGISTRY to its address:

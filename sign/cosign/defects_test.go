@@ -14,9 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/sign/attest"
 	"github.com/cairn-dev/cairn/sign/cosign/cosigntest"
-	"github.com/cairn-dev/cairn/sign/target"
 )
 
 // What cosign 2.6.5 as released does wrong when it writes, and what must not

@@ -10,7 +10,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
-	"github.com/cairn-dev/cairn/sign/target"
+	"github.com/cairn-dev/cairn/assemble/target"
 )
 
 // tagManifest puts a manifest with these layers under a .sig or .att tag.

@@ -26,10 +26,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/sign/attest"
 	"github.com/cairn-dev/cairn/sign/cosign/cosigntest"
 	"github.com/cairn-dev/cairn/sign/keys"
-	"github.com/cairn-dev/cairn/sign/target"
 )
 
 // server is a registry that can be made to answer differently.

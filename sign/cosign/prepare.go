@@ -20,8 +20,8 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature/payload"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/sign/attest"
-	"github.com/cairn-dev/cairn/sign/target"
 )
 
 const (

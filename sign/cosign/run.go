@@ -14,7 +14,7 @@ import (
 	"github.com/sigstore/cosign/v2/pkg/oci/mutate"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/cairn-dev/cairn/sign/target"
+	"github.com/cairn-dev/cairn/assemble/target"
 )
 
 // writeAttempts is how often signatures are added to a tag that others write

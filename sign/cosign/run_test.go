@@ -11,8 +11,8 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/sign/cosign/cosigntest"
-	"github.com/cairn-dev/cairn/sign/target"
 )
 
 const allWritten = `legacy signature written

@@ -9,7 +9,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"github.com/cairn-dev/cairn/sign/target"
+	"github.com/cairn-dev/cairn/assemble/target"
 )
 
 // The media types of what is collected.

@@ -9,9 +9,9 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/sign/evidence"
 	"github.com/cairn-dev/cairn/sign/evidence/evidencetest"
-	"github.com/cairn-dev/cairn/sign/target"
 )
 
 func collect(t *testing.T, s *evidencetest.Store, image v1.Hash, l evidence.Limits) *evidence.Set {

@@ -11,10 +11,10 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/repository"
 	"github.com/cairn-dev/cairn/sign/evidence"
-	"github.com/cairn-dev/cairn/sign/target"
 	"github.com/cairn-dev/cairn/sign/verify"
 )
 

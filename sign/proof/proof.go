@@ -42,7 +42,7 @@ import (
 
 // Image is an image and what refers to it. Bytes that are not those of the
 // digest asked for are an error, and so is too much of them; a
-// [github.com/cairn-dev/cairn/sign/target.Target] is one.
+// [github.com/cairn-dev/cairn/assemble/target.Target] is one.
 type Image interface {
 	// Resolve returns what was named: an image index, or an image.
 	Resolve(ctx context.Context) (v1.Descriptor, error)

@@ -18,6 +18,7 @@ import (
 	"github.com/cairn-dev/cairn/assemble"
 	"github.com/cairn-dev/cairn/assemble/config"
 	"github.com/cairn-dev/cairn/assemble/layer"
+	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/packages"
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/apk/apktest"
@@ -25,7 +26,6 @@ import (
 	"github.com/cairn-dev/cairn/packages/repository"
 	"github.com/cairn-dev/cairn/sign"
 	"github.com/cairn-dev/cairn/sign/proof"
-	"github.com/cairn-dev/cairn/sign/target"
 )
 
 // counting notes which blobs are asked for, and how many bytes come back.

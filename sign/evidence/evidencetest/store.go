@@ -19,7 +19,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
-	"github.com/cairn-dev/cairn/sign/target"
+	"github.com/cairn-dev/cairn/assemble/target"
 )
 
 // The media types that stores hold.
