@@ -29,7 +29,12 @@ func (b *Base) readPackages(dir string, arch config.Arch) error {
 	if err != nil {
 		return fmt.Errorf("index of its packages: %w", err)
 	}
-	b.Index = sha256.Sum256(text)
+	return b.takePackages(name, text)
+}
+
+// takePackages takes the text of the index, which is called name in messages.
+func (b *Base) takePackages(name string, text []byte) error {
+	b.Index, b.packages = sha256.Sum256(text), text
 	listed, err := parse(name, text)
 	if err != nil {
 		return err
