@@ -222,17 +222,3 @@ func headerSum(b []byte) (sum int) {
 	}
 	return sum
 }
-
-// TestApkosLayers are not derived: their bytes are apko's to say.
-func TestApkosLayers(t *testing.T) {
-	w := newWorld(t)
-	f := w.forger("")
-	f.kit.Settings.Compat = "apko"
-	r, err := Prove(t.Context(), f.seal(), Options{Keys: w.pinned()})
-	if err != nil || r.Verdict != Failed {
-		t.Fatalf("%+v, %v", r, err)
-	}
-	if want := "the layer is apko's, which only a build can compare"; !strings.Contains(r.Err().Error(), want) {
-		t.Errorf("error %v, expected %s", r.Err(), want)
-	}
-}

@@ -91,6 +91,9 @@ func (v *vouching) voucherOf(pkg *kit.Package, indexes []index) voucher {
 	if r.Package.DataHash.IsZero() {
 		return voucher{problem: "its control section names no hash of the data section"}
 	}
+	if a := r.Package.Arch; a != "" && a != pkg.Arch && a != "noarch" {
+		return voucher{problem: fmt.Sprintf("it is for %.20q, the image for %s", a, pkg.Arch)}
+	}
 	if key, ok := kit.SignedBy(pkg, v.ring); ok {
 		k := v.use(key.Name, key.Fingerprint)
 		k.Packages++
