@@ -126,7 +126,7 @@ func (k *Kit) parts() ([]part, error) {
 		return nil, err
 	}
 	out[len(out)-1].bytes = zipped
-	if out, err = k.addBases(out); err != nil {
+	if out, err = k.basePart(out); err != nil {
 		return nil, err
 	}
 	for _, ix := range k.Indexes {
@@ -143,8 +143,8 @@ const (
 	baseFiles    = "files"
 )
 
-// addBases adds the part with the base images, where there are some.
-func (k *Kit) addBases(out []part) ([]part, error) {
+// basePart adds the part with the base images, where there are some.
+func (k *Kit) basePart(out []part) ([]part, error) {
 	if len(k.Bases) == 0 {
 		return out, nil
 	}

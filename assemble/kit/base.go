@@ -23,7 +23,7 @@ func (k *Kit) parseBases(part []byte) error {
 	if err != nil {
 		return fmt.Errorf("base images: %w", cut(err))
 	}
-	list, err := members(z, maxInflated)
+	list, err := members(z, maxBases)
 	if err != nil {
 		return fmt.Errorf("base images: %w", err)
 	}
@@ -100,5 +100,21 @@ func (k *Kit) Base(arch string) *baseimage.Base {
 			return k.Bases[i].Image
 		}
 	}
+	return nil
+}
+
+// addBases takes the base images, and makes sure that a reader will take them too.
+func (k *Kit) addBases(list []Base) error {
+	for _, b := range list {
+		arch, _ := config.ParseArch(b.Arch)
+		p, err := b.Image.Pieces()
+		if err == nil {
+			_, err = baseimage.FromPieces(p, arch)
+		}
+		if err != nil {
+			return fmt.Errorf("kit: base image (%s): %w", b.Arch, err)
+		}
+	}
+	k.Bases = list
 	return nil
 }

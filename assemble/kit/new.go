@@ -58,7 +58,10 @@ func New(ctx context.Context, in Input) (*Kit, error) {
 	if err := noCredentials(in.Config); err != nil {
 		return nil, fmt.Errorf("kit: %w", err)
 	}
-	k := &Kit{Subject: in.Subject, Lock: in.Lock, Settings: settings(in), Bases: in.Bases}
+	k := &Kit{Subject: in.Subject, Lock: in.Lock, Settings: settings(in)}
+	if err := k.addBases(in.Bases); err != nil {
+		return nil, err
+	}
 	if err := k.addPackages(in.Packages); err != nil {
 		return nil, err
 	}

@@ -33,6 +33,7 @@ const (
 	maxInflated = 1 << 30   // of the receipts
 	maxIndex    = 300 << 20
 	maxBase     = 256 << 20 // as stored
+	maxBases    = 512 << 20 // the same, inflated
 	maxTotal    = 1 << 30
 	maxParts    = 64
 	maxMembers  = 100_000 // of one archive

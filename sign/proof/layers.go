@@ -114,7 +114,7 @@ func (p *prover) unseen(arch string, receipts []*store.Receipt, outline []layer.
 		}
 	}
 	for i, r := range receipts {
-		if v := p.vouched[packageKey{arch, r.Package.Checksum}]; !seen[i] && v.problem != "" {
+		if v := p.voucher(arch, r); !seen[i] && v.problem != "" {
 			p.fail("package %s: %s", r.ID(), v.problem)
 		}
 	}
@@ -124,7 +124,7 @@ func (p *prover) unseen(arch string, receipts []*store.Receipt, outline []layer.
 func (p *prover) compareLayer(ctx context.Context, l *LayerReport, at *position, want *layer.Layer) error {
 	var vouchers []string
 	for _, i := range want.Packages {
-		v := p.vouched[packageKey{at.planned.Arch.APK, at.receipts[i].Package.Checksum}]
+		v := p.voucher(at.planned.Arch.APK, at.receipts[i])
 		if v.problem != "" {
 			l.Problem = "package " + at.receipts[i].ID() + ": " + v.problem
 			return nil

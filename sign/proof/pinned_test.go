@@ -21,6 +21,7 @@ import (
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/apk/apktest"
 	"github.com/cairn-dev/cairn/packages/lock"
+	"github.com/cairn-dev/cairn/packages/store"
 )
 
 // authority is a certificate in PEM form, indented.
@@ -104,12 +105,48 @@ func TestAFileThatWasNotGiven(t *testing.T) {
 	}
 	o := Options{Keys: w.pinned(), Full: true, Fetch: w.fetch, Config: digests[:1]}
 	r, err := Prove(t.Context(), f, o)
-	if want := `local.txt": sha256:… is not among the files of the one that was given`; err != nil || r.Verdict != Failed || !strings.Contains(plain(r.Err().Error()), want) {
+	if want := `local.txt": not among the 1 files of the one that was given`; err != nil || r.Verdict != Failed || !strings.Contains(plain(r.Err().Error()), want) {
 		t.Errorf("%+v, %v\nexpected %s", r, err, want)
+	}
+	for _, c := range []struct {
+		given []apk.SHA256
+		want  string
+	}{
+		{[]apk.SHA256{digests[0], {1}}, `local.txt": sha256:…, expected sha256:…`},
+		{append(digests[:2:2], apk.SHA256{1}), "configuration: 2 files, expected 3"},
+		{[]apk.SHA256{digests[1], digests[0]}, "configuration sha256:…, expected sha256:…"},
+	} {
+		o.Config = c.given
+		if r, err := Prove(t.Context(), f, o); err != nil || r.Verdict != Failed || !strings.Contains(plain(r.Err().Error()), c.want) {
+			t.Errorf("%+v, %v\nexpected %s", r, err, c.want)
+		}
 	}
 	o.Config = digests
 	if r, err := Prove(t.Context(), f, o); err != nil || r.Verdict != Proved || !strings.Contains(r.RestsOn[1], ", with 1 more files, which was given: ") {
 		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// TestTheCommandLine changes a configuration, and is in a kit only.
+func TestTheCommandLine(t *testing.T) {
+	w := newWorld(t)
+	f := w.forger("")
+	digests, err := kit.Digests(w.load("image.yaml", "base, app, empty", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.kit.Settings.Overrides = []kit.Overrides{{Annotations: map[string]string{"a": "b"}}}
+	f.seal()
+	r, err := Prove(t.Context(), f, Options{Keys: w.pinned(), Full: true, Fetch: w.fetch, Config: digests})
+	if err != nil || len(r.NotPinned) != 1 || !strings.HasPrefix(r.NotPinned[0], "command line: what it changed") {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// TestAPackageThatIsInNoKit is vouched for by nobody.
+func TestAPackageThatIsInNoKit(t *testing.T) {
+	if v := (&prover{}).voucher("x86_64", &store.Receipt{}); v.problem != "not in the kit" {
+		t.Errorf("%+v", v)
 	}
 }
 

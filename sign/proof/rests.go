@@ -17,19 +17,23 @@ func (p *prover) rests(format string, args ...any) {
 }
 
 // checkConfig compares the kit's configuration, and the files that it is made
-// from, with those that were given.
+// from, with those that were given, one by one.
 func (p *prover) checkConfig() error {
 	given := p.options.Config
-	if len(given) == 0 {
-		return nil
-	}
-	if p.report.Config != given[0] {
-		return finding{fmt.Errorf("configuration %s, expected %s", p.report.Config, given[0])}
-	}
-	for i := range p.kit.Files {
-		if f := &p.kit.Files[i]; !slices.Contains(given, f.SHA256) {
-			return finding{fmt.Errorf("configuration: %s %.200q: %s is not among the files of the one that was given", f.Role, f.Path, f.SHA256)}
+	for i := range given {
+		switch {
+		case i >= len(p.kit.Files):
+			return finding{fmt.Errorf("configuration: %d files, expected %d", len(p.kit.Files), len(given))}
+		case i == 0 && p.report.Config != given[0]:
+			return finding{fmt.Errorf("configuration %s, expected %s", p.report.Config, given[0])}
+		case p.kit.Files[i].SHA256 != given[i]:
+			f := &p.kit.Files[i]
+			return finding{fmt.Errorf("configuration: %s %.200q: %s, expected %s", f.Role, f.Path, f.SHA256, given[i])}
 		}
+	}
+	if n := len(p.kit.Files); len(given) > 0 && n > len(given) {
+		f := &p.kit.Files[len(given)]
+		return finding{fmt.Errorf("configuration: %s %.200q: not among the %d files of the one that was given", f.Role, f.Path, len(given))}
 	}
 	return nil
 }
@@ -53,6 +57,9 @@ func (p *prover) restsOn() {
 	p.restsOnLock()
 	if !known {
 		p.restsOnContents()
+	}
+	if len(p.kit.Settings.Overrides) > 0 && len(p.options.Config) > 0 && p.options.Lock.IsZero() {
+		p.notPinned("command line: what it changed in the configuration is as the image's own kit says\nhint: give --lockfile")
 	}
 	if p.options.Lock.IsZero() && len(p.options.Keys) > 0 {
 		p.restsOnKeyring()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/klauspost/compress/gzip"
@@ -112,7 +113,7 @@ func (s *source) find(ctx context.Context, d v1.Descriptor, wanted map[apk.SHA25
 			s.p.lost = blob.err
 			return n, blob.err
 		}
-		if h.Typeflag != tar.TypeReg || h.Size > maxMember {
+		if h.Typeflag != tar.TypeReg || h.Size > maxMember || sparse(h) {
 			continue
 		}
 		b, err := io.ReadAll(t)
@@ -126,4 +127,15 @@ func (s *source) find(ctx context.Context, d v1.Descriptor, wanted map[apk.SHA25
 		}
 	}
 	return n, nil
+}
+
+// sparse tells whether a member is more than what is stored of it: no package has
+// such.
+func sparse(h *tar.Header) bool {
+	for k := range h.PAXRecords {
+		if strings.HasPrefix(k, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/cairn-dev/cairn/assemble/kit"
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/repository"
+	"github.com/cairn-dev/cairn/packages/store"
 )
 
 // voucher says who vouches for a package's control section, and so for the
@@ -43,6 +44,15 @@ func (p *prover) vouch() {
 	slices.SortFunc(p.report.Keys, func(a, b Key) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), bytes.Compare(a.Fingerprint[:], b.Fingerprint[:]))
 	})
+}
+
+// voucher is that of a package of an architecture. One that is not known has none.
+func (p *prover) voucher(arch string, r *store.Receipt) voucher {
+	v, ok := p.vouched[packageKey{arch, r.Package.Checksum}]
+	if !ok {
+		return voucher{problem: "not in the kit"}
+	}
+	return v
 }
 
 type vouching struct {
