@@ -14,7 +14,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/cairn-dev/cairn/assemble/rootfs"
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/store"
 )
@@ -294,5 +296,109 @@ func BenchmarkOpen(b *testing.B) {
 				opened(b, src)
 			}
 		})
+	}
+}
+
+// TestTheListStays: locks hold its digest, so a change of the encoding needs another
+// listFormat, and locks made anew.
+func TestTheListStays(t *testing.T) {
+	const want = "sha256:1a62263e2abf843bb6d74377a665c26951c2f82520023a9d6f6db36e524938d1"
+	if got := opened(t, write(t, various(t))).FilesDigest().String(); got != want {
+		t.Errorf("list of files %s, expected %s", got, want)
+	}
+}
+
+// TestTheListIsOfFiles, and not of how layers are compressed.
+func TestTheListIsOfFiles(t *testing.T) {
+	tar := archive(t, "d etc 0755", "f etc/passwd root:x:0:0::/:/bin/sh", "l a etc")
+	var want []byte
+	for _, mt := range []types.MediaType{types.OCILayer, types.OCILayerZStd, types.OCIUncompressedLayer, types.DockerLayer} {
+		b := opened(t, write(t, newImage(t, linuxAMD64, newBlob(t, tar, mt))))
+		if want == nil {
+			want = b.Files()
+		}
+		if !bytes.Equal(b.Files(), want) {
+			t.Errorf("%s: another list", mt)
+		}
+		if b.Layers[0].Inflated != int64(len(tar)) {
+			t.Errorf("%s: inflates to %d bytes, expected %d", mt, b.Layers[0].Inflated, len(tar))
+		}
+	}
+}
+
+// TestOrderOfPaths is that of trees.
+func TestOrderOfPaths(t *testing.T) {
+	paths := []string{"a", "a/b", "a/b/c", "a/b-", "a-", "a.b", "ab", "b", "a//b", "A", "a/c"}
+	for _, p := range paths {
+		for _, q := range paths {
+			if got, want := comesAfter(p, q), rootfs.ComparePaths(p, q) > 0; got != want {
+				t.Errorf("%q after %q: %v, expected %v", p, q, got, want)
+			}
+		}
+	}
+}
+
+// TestKeptByDigest: another image has another list.
+func TestKeptByDigest(t *testing.T) {
+	st, err := store.Open(t.TempDir(), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	var digests []apk.SHA256
+	for _, text := range []string{"one", "two", "one"} {
+		src := write(t, gzipped(t, archive(t, "f etc "+text)))
+		src.Store = st
+		digests = append(digests, opened(t, src).FilesDigest())
+	}
+	if digests[0] == digests[1] || digests[0] != digests[2] {
+		t.Errorf("lists %v", digests)
+	}
+	info, err := st.Info()
+	if err != nil || info.Objects[kindFiles].Count != 2 {
+		t.Errorf("%+v, %v: expected two lists", info.Objects, err)
+	}
+}
+
+// TestCancelledWithAStore stops, whether the list is there or not.
+func TestCancelledWithAStore(t *testing.T) {
+	st, err := store.Open(t.TempDir(), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	src := write(t, various(t))
+	src.Store = st
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 2 {
+		if b, err := Open(ctx, src, amd64); !errors.Is(err, context.Canceled) || b != nil {
+			t.Errorf("%v, %v", b, err)
+		}
+		opened(t, src)
+	}
+}
+
+// TestLayersAreDescribed without reading them; what cannot be a layer is refused.
+func TestLayersAreDescribed(t *testing.T) {
+	b := opened(t, write(t, various(t)))
+	own := &Base{Image: b.Image}
+	if err := own.describe(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range own.Layers {
+		want := b.Layers[i]
+		want.Inflated = 0
+		if diff := cmp.Diff(want, own.Layers[i]); diff != "" {
+			t.Errorf("layer %d:\n%s", i, diff)
+		}
+	}
+	strange := &Base{Image: newImage(t, linuxAMD64, newBlob(t, archive(t, "f a x"), "application/x-strange"))}
+	var wrong *LayerError
+	if err := strange.describe(); !errors.As(err, &wrong) || wrong.Layer != 1 || !strings.Contains(err.Error(), `media type "application/x-strange": expected a tar`) {
+		t.Errorf("%v", err)
+	}
+	if err := (&Base{Image: newImage(t, linuxAMD64)}).describe(); err == nil || err.Error() != "0 layers: expected 1 to 124" {
+		t.Errorf("%v", err)
 	}
 }
