@@ -272,7 +272,7 @@ func (j *job) plan(ctx context.Context) error {
 	if j.previous != nil {
 		o.Previous = &layer.Assignment{Segments: j.previous}
 	}
-	if j.layers, err = layer.New(j.tree, o); err != nil {
+	if j.layers, err = layer.NewContext(ctx, j.tree, o); err != nil {
 		return fmt.Errorf("%s: %w", j.arch, err)
 	}
 	return nil
