@@ -125,11 +125,13 @@ func satisfies(p *apk.Package, d *apk.Dependency) bool {
 func lockedTwice(l *lock.Lock, r packages.Request) []string {
 	var out []string
 	for _, arch := range r.Architectures {
+		held := map[string]*apk.Package{}
+		for _, p := range r.Held[arch] {
+			held[p.Name] = p
+		}
 		for _, p := range l.For(arch) {
-			for _, held := range r.Held[arch] {
-				if held.Name == p.Name {
-					out = append(out, fmt.Sprintf("packages (%s): locked %s-%s, the base image holds %s", arch, p.Name, p.Version, held.ID()))
-				}
+			if h := held[p.Name]; h != nil {
+				out = append(out, fmt.Sprintf("packages (%s): locked %s-%s, the base image holds %s", arch, p.Name, p.Version, h.ID()))
 			}
 		}
 	}

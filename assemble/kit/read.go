@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,8 +42,10 @@ const (
 	// what images have, and what there can be of architectures and layers.
 	maxArchs    = 16
 	maxPackages = 20_000
-	maxEntries  = 2 << 20 // of all receipts
-	maxSegments = 127     // of an architecture
+	maxEntries  = 2 << 20   // of all receipts
+	maxControl  = 128 << 20 // bytes of all control sections, inflated
+	maxSigned   = 1 << 20   // bytes of one signature section, inflated
+	maxSegments = 127       // of an architecture
 )
 
 // Reader is where an artifact is read from. What it gives has the digest and
@@ -365,14 +368,46 @@ func (k *Kit) parsePackages(heads, receipts []byte) error {
 	if len(list) != len(locked) || len(headList) != len(locked) {
 		return fmt.Errorf("%d receipts and %d control sections for %d packages", len(list), len(headList), len(locked))
 	}
-	entries := 0
+	var entries int
+	var control int64
 	for i, p := range locked {
 		if err := k.addPackage(p, headList[i], list[i]); err != nil {
 			return fmt.Errorf("package %s-%s (%s): %w", p.Name, p.Version, p.Architecture, err)
 		}
-		if entries += len(k.Packages[i].Receipt.Entries); entries > maxEntries {
+		r := k.Packages[i].Receipt
+		entries += len(r.Entries)
+		control += inflatedSize(r.Control)
+		switch {
+		case entries > maxEntries:
 			return fmt.Errorf("receipts of more than %d files", maxEntries)
+		case control > maxControl:
+			return fmt.Errorf("control sections of more than %d bytes together", maxControl)
 		}
+	}
+	return nil
+}
+
+// inflatedSize is what a gzip member that was read says of itself (RFC 1952, ISIZE);
+// reading it compared the two.
+func inflatedSize(member []byte) int64 {
+	return int64(binary.LittleEndian.Uint32(member[len(member)-4:]))
+}
+
+// checkSignature refuses a signature section that is much work to inflate.
+func checkSignature(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	z, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return fmt.Errorf("signature: %w", err)
+	}
+	n, err := io.Copy(io.Discard, io.LimitReader(z, maxSigned+1))
+	if n > maxSigned {
+		return fmt.Errorf("signature of more than %d bytes", maxSigned)
+	}
+	if err != nil {
+		return fmt.Errorf("signature: %w", err)
 	}
 	return nil
 }
@@ -402,6 +437,9 @@ func (k *Kit) addPackage(p *lock.Package, head, receipt member) error {
 	}
 	if r.Package.Checksum != p.Checksum {
 		return fmt.Errorf("control section %s, the lock has %s", r.Package.Checksum, p.Checksum)
+	}
+	if err := checkSignature(r.Signature); err != nil {
+		return err
 	}
 	own := Package{Arch: p.Architecture, Receipt: r}
 	if !bytes.Equal(own.Head(), head.b) {
