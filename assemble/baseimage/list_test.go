@@ -402,3 +402,64 @@ func TestLayersAreDescribed(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestOnlyTheListIsTaken: what a store or a kit gives is read as a whole or not at
+// all, and a base without layers to read still says what is in it.
+func TestOnlyTheListIsTaken(t *testing.T) {
+	b := opened(t, write(t, various(t)))
+	for n := range len(b.Files()) {
+		own := &Base{Image: b.Image}
+		if err := own.describe(); err != nil {
+			t.Fatal(err)
+		}
+		if err := own.take(b.Files()[:n]); !errors.Is(err, errList) {
+			t.Errorf("%d of %d bytes: error %v", n, len(b.Files()), err)
+		}
+	}
+	p, err := b.Pieces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := FromPieces(p, amd64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := 0
+	for i := range again.Entries {
+		e := &again.Entries[i]
+		if e.Type != apk.TypeFile {
+			if _, err := again.ReadFile(t.Context(), i); err == nil {
+				t.Errorf("/%s was read, and is no file", e.Path)
+			}
+			continue
+		}
+		text, err := again.ReadFile(t.Context(), i)
+		if want, ok := again.Contents[e.Path]; ok {
+			kept++
+			if err != nil || !bytes.Equal(text, want) {
+				t.Errorf("/%s: %q, %v", e.Path, text, err)
+			}
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("/%s: %q, %v: expected its layer to be missed", e.Path, text, err)
+		}
+	}
+	if kept == 0 {
+		t.Error("no content is kept")
+	}
+}
+
+// TestLinksOfAList are such as unpackers take.
+func TestLinksOfAList(t *testing.T) {
+	for _, c := range []struct {
+		link string
+		ok   bool
+	}{
+		{"usr/bin", true}, {"/usr/bin", true}, {"../x", true}, {strings.Repeat("x", maxPath), true},
+		{"", false}, {"a\x00b", false}, {strings.Repeat("x", maxPath+1), false},
+	} {
+		e := &apk.Entry{Path: "bin", Type: apk.TypeSymlink, Link: c.link}
+		if err := checkEntry(e, nil); (err == nil) != c.ok {
+			t.Errorf("link to %.20q of %d bytes: %v", c.link, len(c.link), err)
+		}
+	}
+}
