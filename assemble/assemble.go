@@ -30,6 +30,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/cairn-dev/cairn/assemble/baseimage"
 	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/assemble/kit"
 	"github.com/cairn-dev/cairn/assemble/layer"
@@ -59,6 +60,9 @@ type Options struct {
 	// Created is the creation time. Zero: the newest build time of the
 	// packages.
 	Created time.Time
+	// Bases are the base images by architecture (apk's spelling), in place of those
+	// that the configuration names: where they come with a rebuild kit.
+	Bases map[string]*baseimage.Base
 	// Weights are observed update rates by origin, for the layer plan.
 	Weights map[string]float64
 	// Compat is "apko" for apko's single-layer output, else empty.

@@ -24,15 +24,16 @@ var errNoCompat = errors.New("apko's layers cannot be reproduced on a base image
 // nil when it has none.
 type bases map[string]*baseimage.Base
 
-// openBases reads the base images of all architectures.
-func openBases(ctx context.Context, cfg *config.Config) (bases, error) {
+// openBases reads the base images of all architectures. What unpacking them gives
+// is kept in st, where there is one.
+func openBases(ctx context.Context, cfg *config.Config, st *store.Store) (bases, error) {
 	at, err := cfg.BaseImage()
 	if at == nil || err != nil {
 		return nil, err
 	}
 	all := bases{}
 	for _, arch := range cfg.Architectures() {
-		base, err := baseimage.Open(ctx, baseimage.Source{Image: at.Image, Packages: at.APKIndex}, arch)
+		base, err := baseimage.Open(ctx, baseimage.Source{Image: at.Image, Packages: at.APKIndex, Store: st}, arch)
 		var wrong *baseimage.Error
 		if errors.As(err, &wrong) && ctx.Err() == nil {
 			return nil, cfg.BaseImageError(wrong.Part, err)
@@ -44,6 +45,23 @@ func openBases(ctx context.Context, cfg *config.Config) (bases, error) {
 	}
 	return all, nil
 }
+
+// basesFrom are base images at hand, one for each architecture.
+func basesFrom(given map[string]*baseimage.Base, cfg *config.Config) (bases, error) {
+	if cfg.Contents.BaseImage == nil {
+		return nil, nil
+	}
+	all := bases{}
+	for _, arch := range cfg.Architectures() {
+		if given[arch.APK] == nil {
+			return nil, fmt.Errorf("base image (%s): %w", arch.APK, errNoBase)
+		}
+		all[arch.APK] = given[arch.APK]
+	}
+	return all, nil
+}
+
+var errNoBase = errors.New("not at hand")
 
 // describe adds the bases to a request.
 func (all bases) describe(r *packages.Request) {
@@ -66,7 +84,7 @@ func WithBase(ctx context.Context, l *lock.Lock, cfg *config.Config) (*lock.Lock
 	if l.Cairn != nil || cfg.Contents.BaseImage == nil {
 		return l, nil
 	}
-	all, err := openBases(ctx, cfg)
+	all, err := openBases(ctx, cfg, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +97,7 @@ func WithBase(ctx context.Context, l *lock.Lock, cfg *config.Config) (*lock.Lock
 // record is what a lock says of the base image of an architecture.
 func (all bases) record(arch string) lock.Base {
 	base := all[arch]
-	out := lock.Base{Architecture: arch, Index: base.Index, Packages: []string{}}
+	out := lock.Base{Architecture: arch, Index: base.Index, Files: base.FilesDigest(), Packages: []string{}}
 	out.Image, _ = apk.ParseSHA256(base.Digest.String())
 	for i := range base.Installed {
 		p := &base.Installed[i].Package
@@ -107,11 +125,13 @@ func satisfies(p *apk.Package, d *apk.Dependency) bool {
 func lockedTwice(l *lock.Lock, r packages.Request) []string {
 	var out []string
 	for _, arch := range r.Architectures {
+		held := map[string]*apk.Package{}
+		for _, p := range r.Held[arch] {
+			held[p.Name] = p
+		}
 		for _, p := range l.For(arch) {
-			for _, held := range r.Held[arch] {
-				if held.Name == p.Name {
-					out = append(out, fmt.Sprintf("packages (%s): locked %s-%s, the base image holds %s", arch, p.Name, p.Version, held.ID()))
-				}
+			if h := held[p.Name]; h != nil {
+				out = append(out, fmt.Sprintf("packages (%s): locked %s-%s, the base image holds %s", arch, p.Name, p.Version, h.ID()))
 			}
 		}
 	}

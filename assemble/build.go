@@ -126,7 +126,7 @@ type job struct {
 // resolve takes the given lock, if it fits, or makes one.
 func (b *builder) resolve(ctx context.Context) error {
 	var err error
-	if b.bases, err = openBases(ctx, b.cfg); err != nil {
+	if b.bases, err = b.openBases(ctx); err != nil {
 		return err
 	}
 	if b.bases != nil && b.options.Compat != "" {
@@ -141,6 +141,15 @@ func (b *builder) resolve(ctx context.Context) error {
 	}
 	b.lock, err = resolve(ctx, b.ws, b.cfg, b.bases, LockOptions{Unsafe: b.options.Unsafe})
 	return err
+}
+
+// openBases takes the base images that were given, or opens those that the
+// configuration names. Without a workspace nothing is opened.
+func (b *builder) openBases(ctx context.Context) (bases, error) {
+	if b.options.Bases != nil || b.ws == nil {
+		return basesFrom(b.options.Bases, b.cfg)
+	}
+	return openBases(ctx, b.cfg, b.ws.Store())
 }
 
 func (b *builder) fetch(ctx context.Context) error {
@@ -263,7 +272,7 @@ func (j *job) plan(ctx context.Context) error {
 	if j.previous != nil {
 		o.Previous = &layer.Assignment{Segments: j.previous}
 	}
-	if j.layers, err = layer.New(j.tree, o); err != nil {
+	if j.layers, err = layer.NewContext(ctx, j.tree, o); err != nil {
 		return fmt.Errorf("%s: %w", j.arch, err)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/cairn-dev/cairn/assemble/baseimage"
 	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/assemble/kit"
 	"github.com/cairn-dev/cairn/packages/repository"
@@ -33,6 +34,9 @@ func (b *builder) kit(ctx context.Context) error {
 	}
 	in.Subject = v1.Descriptor{MediaType: types.OCIImageIndex, Digest: b.result.Digest, Size: size}
 	for _, j := range b.jobs {
+		if j.base != nil {
+			in.Bases = append(in.Bases, kit.Base{Arch: j.arch.APK, Image: j.base})
+		}
 		for _, r := range j.receipts {
 			in.Packages = append(in.Packages, kit.Package{Arch: j.arch.APK, Receipt: r})
 		}
@@ -67,9 +71,18 @@ func (b *builder) moreKeys(ctx context.Context) ([]repository.Key, error) {
 	return nil, nil
 }
 
-// OptionsOf are the options that a kit's image was built with, for [Derive].
+// OptionsOf are the options that a kit's image was built with, for [Derive]. To
+// build the image again, its base images, which are without layers in a kit, need
+// some: see [baseimage.Base.WithLayers].
 func OptionsOf(k *kit.Kit) Options {
 	s := &k.Settings
-	return Options{Lock: k.Lock, Created: s.Created, Author: s.Author, Compat: s.Compat, Weights: s.Weights,
+	o := Options{Lock: k.Lock, Created: s.Created, Author: s.Author, Compat: s.Compat, Weights: s.Weights,
 		Unsafe: Unsafe(s.Unsafe), Version: s.Cairn}
+	for _, b := range k.Bases {
+		if o.Bases == nil {
+			o.Bases = map[string]*baseimage.Base{}
+		}
+		o.Bases[b.Arch] = b.Image
+	}
+	return o
 }

@@ -58,6 +58,11 @@ func (h *held) ReadFiles(ctx context.Context, r *store.Receipt, members []int) (
 // index.
 func (f *fixture) derive(k *kit.Kit, images []ImageResult) *image.Index {
 	f.t.Helper()
+	return f.deriveWith(k, OptionsOf(k), images)
+}
+
+func (f *fixture) deriveWith(k *kit.Kit, o Options, images []ImageResult) *image.Index {
+	f.t.Helper()
 	cfg, err := k.Load()
 	if err != nil {
 		f.t.Fatal(err)
@@ -66,7 +71,7 @@ func (f *fixture) derive(k *kit.Kit, images []ImageResult) *image.Index {
 	for _, p := range k.Packages {
 		src.Add(p.Arch, p.Receipt)
 	}
-	d, err := Derive(f.t.Context(), src, cfg, OptionsOf(k))
+	d, err := Derive(f.t.Context(), src, cfg, o)
 	if err != nil {
 		f.t.Fatal(err)
 	}

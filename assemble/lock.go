@@ -19,7 +19,7 @@ import (
 // resolved to, and plans the layers, so that the assignment of packages to
 // layers is part of the lock.
 func Lock(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o LockOptions) (*lock.Lock, error) {
-	all, err := openBases(ctx, cfg)
+	all, err := openBases(ctx, cfg, ws.Store())
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +184,7 @@ func subset(some, all []string) bool {
 // CheckLock returns a [*StaleError] when l was made for another configuration
 // than cfg, or for another base image.
 func CheckLock(ctx context.Context, l *lock.Lock, cfg *config.Config) error {
-	all, err := openBases(ctx, cfg)
+	all, err := openBases(ctx, cfg, nil)
 	if err != nil {
 		return err
 	}

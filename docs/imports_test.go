@@ -79,7 +79,7 @@ var allowed = map[string][]string{
 	"sign/policy":         {"sign/evidence", "assemble/target", "sign/verify", "packages/apk", "packages/repository"},
 	"sign/admission":      {"assemble/target", "sign/verify"},
 	"assemble/config":     {"packages/apk"},
-	"assemble/kit":        {"assemble/config", "packages", "packages/apk", "packages/lock", "packages/repository", "packages/store"},
+	"assemble/kit":        {"assemble/baseimage", "assemble/config", "packages", "packages/apk", "packages/lock", "packages/repository", "packages/store"},
 	"assemble/target":     {"assemble/image"},
 	"sign/keys":           {},
 	"sign/attest":         {},

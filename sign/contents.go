@@ -69,7 +69,7 @@ func (p prover) Prove(ctx context.Context, _ v1.Hash, keys []repository.Key, pre
 		if report.Verdict == proof.Proved {
 			return nil, nil
 		}
-		for _, line := range slices.Concat(report.Problems, report.NotPinned) {
+		for _, line := range slices.Concat(report.Problems, report.Unproved, report.NotPinned) {
 			line, _, _ = strings.Cut(line, "\nhint: ") // about flags of prove
 			unproved = append(unproved, line)
 		}

@@ -3,8 +3,13 @@ package sign
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/cairn-dev/cairn/assemble/config"
+	"github.com/cairn-dev/cairn/assemble/kit"
 	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/packages"
 	"github.com/cairn-dev/cairn/packages/lock"
@@ -16,6 +21,13 @@ import (
 type ProveOptions struct {
 	proof.Options
 	Target target.Options
+	// BaseImages are base images that are trusted, beside Options.Bases: the digest
+	// of a manifest, or a reference, or an OCI layout ("DIR/"), which are resolved;
+	// of an image index all images count.
+	BaseImages []string
+	// Configuration is what the image must be built from, in place of
+	// Options.Config; nil: any.
+	Configuration *config.Config
 }
 
 // Prove proves what an image is made of; see [proof.Prove]. The image is a
@@ -23,6 +35,9 @@ type ProveOptions struct {
 func Prove(ctx context.Context, image string, o ProveOptions) (*proof.Report, error) {
 	ref, err := target.Parse(image)
 	if err != nil {
+		return nil, err
+	}
+	if err := o.resolve(ctx); err != nil {
 		return nil, err
 	}
 	t, err := target.Open(ctx, ref, o.Target)
@@ -33,6 +48,52 @@ func Prove(ctx context.Context, image string, o ProveOptions) (*proof.Report, er
 		return proof.Prove(ctx, t, o.Options)
 	}
 	return proveFull(ctx, t, o.Options)
+}
+
+// resolve fills in digests for what was given by name.
+func (o *ProveOptions) resolve(ctx context.Context) error {
+	if o.Configuration != nil {
+		var err error
+		if o.Config, err = kit.Digests(o.Configuration); err != nil {
+			return err
+		}
+	}
+	for _, name := range o.BaseImages {
+		found, err := baseImage(ctx, name, o.Target)
+		if err != nil {
+			return fmt.Errorf("base image %s: %w", name, err)
+		}
+		o.Bases = append(o.Bases, found...)
+	}
+	return nil
+}
+
+// baseImage gives the manifests that a name stands for.
+func baseImage(ctx context.Context, name string, o target.Options) ([]v1.Hash, error) {
+	if h, err := v1.NewHash(name); err == nil {
+		return []v1.Hash{h}, nil
+	}
+	ref, err := target.Parse(name)
+	if err != nil {
+		return nil, err
+	}
+	t, err := target.Open(ctx, ref, o)
+	if err != nil {
+		return nil, err
+	}
+	subject, err := t.Resolve(ctx)
+	if err != nil {
+		return nil, err
+	}
+	children, err := t.Children(ctx, subject)
+	if err != nil {
+		return nil, err
+	}
+	out := []v1.Hash{subject.Digest}
+	for _, c := range children {
+		out = append(out, c.Digest)
+	}
+	return out, nil
 }
 
 // proveFull reads packages that are no layer as they are from their
@@ -51,5 +112,6 @@ func proveFull(ctx context.Context, t *target.Target, o proof.Options) (_ *proof
 	o.Fetch = func(ctx context.Context, l *lock.Lock, arch string) ([]*store.Receipt, error) {
 		return ws.Fetch(ctx, l, arch, packages.FetchOptions{})
 	}
+	o.Store = ws.Store()
 	return proof.Prove(ctx, t, o)
 }

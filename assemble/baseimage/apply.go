@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path"
 	"strings"
 
@@ -109,6 +110,9 @@ func (f *flattener) put(parent *node, base, name string, h *tar.Header, r io.Rea
 	}
 	if sparse(h) {
 		return errors.New("sparse file: a few bytes may stand for any number")
+	}
+	if h.Uid < 0 || h.Gid < 0 || h.Uid > math.MaxUint32 || h.Gid > math.MaxUint32 || h.Devmajor < 0 || h.Devminor < 0 {
+		return fmt.Errorf("owner %d:%d, device %d:%d: expected numbers of at most 32 bits", h.Uid, h.Gid, h.Devmajor, h.Devminor)
 	}
 	if len(h.Linkname) > maxPath || strings.IndexByte(h.Linkname, 0) >= 0 {
 		return fmt.Errorf("link to %.100q: expected a path of at most %d bytes", h.Linkname, maxPath)

@@ -5,6 +5,8 @@
 //
 // It does not decide what goes on top, and it changes nothing: the layers of the
 // base are passed on as they are. All that is read is hashed, and limited in size.
+// What unpacking gave can be kept in a store, under the digest of the image's
+// manifest; the layers are then not read before somebody wants their bytes.
 //
 //	base, err := baseimage.Open(ctx, baseimage.Source{Image: "base/", Packages: "base/metadata"}, arch)
 //	if err != nil {
@@ -26,12 +28,16 @@ import (
 	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/assemble/layer"
 	"github.com/cairn-dev/cairn/packages/apk"
+	"github.com/cairn-dev/cairn/packages/store"
 )
 
 // Source says where a base image is.
 type Source struct {
 	Image    string // directory of the OCI layout
 	Packages string // directory with ARCH/APKINDEX
+	// Store keeps what unpacking the image gave, so that its layers are inflated
+	// once. Nil: they are inflated every time.
+	Store *store.Store
 }
 
 // Base is the base image of one architecture. It is immutable and safe for
@@ -68,7 +74,9 @@ type Base struct {
 	// Contents are the bytes of small files that planning needs, by path.
 	Contents map[string][]byte
 
-	places []place
+	places   []place
+	files    []byte // the list of files, encoded
+	packages []byte // the index
 }
 
 // Owner is the line of the installed database that an entry stands in. The zero
@@ -125,7 +133,15 @@ func open(ctx context.Context, src Source, arch config.Arch) (*Base, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b, b.flatten(ctx)
+	if src.Store != nil {
+		if ok, err := b.cached(ctx, src.Store); ok || err != nil {
+			return b, err
+		}
+	}
+	if err := b.flatten(ctx); err != nil || src.Store == nil {
+		return b, err
+	}
+	return b, b.keep(ctx, src.Store)
 }
 
 // pick finds the one image for the architecture. A layout of one image may leave

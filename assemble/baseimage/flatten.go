@@ -39,6 +39,27 @@ var readable = map[types.MediaType]types.MediaType{
 
 // flatten unpacks the layers on paper.
 func (b *Base) flatten(ctx context.Context) error {
+	if err := b.describe(); err != nil {
+		return err
+	}
+	layers, err := b.Image.Layers()
+	if err != nil {
+		return err
+	}
+	f := newFlattener()
+	for i := range b.Layers {
+		if err := f.layer(ctx, i, layers[i], &b.Layers[i]); err != nil {
+			return &LayerError{Layer: i + 1, Digest: b.Layers[i].Digest, Err: err}
+		}
+	}
+	f.finish(b)
+	b.files = b.encode()
+	return nil
+}
+
+// describe lists the layers as the manifest and the configuration have them. How
+// large they are when inflated is not known from that.
+func (b *Base) describe() error {
 	layers, err := b.Image.Layers()
 	if err != nil {
 		return err
@@ -46,16 +67,35 @@ func (b *Base) flatten(ctx context.Context) error {
 	if len(layers) == 0 || len(layers) > maxLayers {
 		return fmt.Errorf("%d layers: expected 1 to %d", len(layers), maxLayers)
 	}
-	f := newFlattener()
+	b.Layers = nil
 	for i, l := range layers {
-		d, err := f.layer(ctx, i, l)
+		d, err := describe(l)
 		if err != nil {
 			return &LayerError{Layer: i + 1, Digest: d.Digest, Err: err}
 		}
 		b.Layers = append(b.Layers, d)
 	}
-	f.finish(b)
 	return nil
+}
+
+func describe(l v1.Layer) (layer.Layer, error) {
+	d := layer.Layer{Kind: layer.Base}
+	var err error
+	if d.Digest, err = l.Digest(); err != nil {
+		return d, err
+	}
+	mt, err := l.MediaType()
+	if err != nil {
+		return d, err
+	}
+	if d.MediaType = readable[mt]; d.MediaType == "" {
+		return d, fmt.Errorf("media type %q: expected a tar, plain or compressed with gzip or zstd", mt)
+	}
+	if d.Size, err = l.Size(); err != nil {
+		return d, err
+	}
+	d.DiffID, err = l.DiffID()
+	return d, err
 }
 
 // LayerError says why a layer cannot be unpacked: it is not what its digest or
@@ -88,44 +128,27 @@ func newFlattener() *flattener {
 	return &flattener{root: &node{ino: newDir(), layer: -1}}
 }
 
-// layer applies one layer, and makes sure that all of it is what the manifest
-// and the configuration say.
-func (f *flattener) layer(ctx context.Context, at int, l v1.Layer) (_ layer.Layer, err error) {
-	d := layer.Layer{Kind: layer.Base}
-	if d.Digest, err = l.Digest(); err != nil {
-		return d, err
-	}
-	mt, err := l.MediaType()
-	if err != nil {
-		return d, err
-	}
-	if d.MediaType = readable[mt]; d.MediaType == "" {
-		return d, fmt.Errorf("media type %q: expected a tar, plain or compressed with gzip or zstd", mt)
-	}
-	if d.Size, err = l.Size(); err != nil {
-		return d, err
-	}
-	if d.DiffID, err = l.DiffID(); err != nil {
-		return d, err
-	}
+// layer applies one layer, makes sure that all of it is what the manifest and the
+// configuration say, and notes its inflated size.
+func (f *flattener) layer(ctx context.Context, at int, l v1.Layer, d *layer.Layer) (err error) {
 	rc, err := l.Uncompressed()
 	if err != nil {
-		return d, err
+		return err
 	}
 	defer func() { err = errors.Join(err, rc.Close()) }()
 	sum := &counter{hash: sha256.New(), in: rc}
 	f.at, f.member = at, 0
 	if err := f.read(ctx, tar.NewReader(sum)); err != nil {
-		return d, err
+		return err
 	}
 	if _, err := io.Copy(io.Discard, sum); err != nil {
-		return d, err
+		return err
 	}
 	d.Inflated = sum.n
 	if got := hex.EncodeToString(sum.hash.Sum(nil)); got != d.DiffID.Hex {
-		return d, fmt.Errorf("inflated to sha256:%s: expected %s, its diff ID", got, d.DiffID)
+		return fmt.Errorf("inflated to sha256:%s: expected %s, its diff ID", got, d.DiffID)
 	}
-	return d, nil
+	return nil
 }
 
 // counter hashes and limits what is read through it.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/cairn-dev/cairn/assemble/layer"
 	"github.com/cairn-dev/cairn/assemble/rootfs"
 	"github.com/cairn-dev/cairn/packages/apk"
 )
@@ -29,9 +30,30 @@ func FuzzFlatten(f *testing.F) {
 				return
 			}
 		}
-		b := &Base{}
+		b := &Base{Layers: make([]layer.Layer, 2)}
 		fl.finish(b)
 		checkEntries(t, b)
+		again := &Base{Layers: make([]layer.Layer, 2)}
+		if err := again.take(b.encode()); err != nil || !bytes.Equal(again.encode(), b.encode()) {
+			t.Errorf("the list of files: %v", err)
+		}
+	})
+}
+
+// FuzzList: whatever a list of files says, it is refused or is such as unpacking
+// gives.
+func FuzzList(f *testing.F) {
+	b, err := Open(f.Context(), write(f, various(f)), amd64)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.Files())
+	f.Add(b.Files()[:len(b.Files())/2])
+	f.Fuzz(func(t *testing.T, list []byte) {
+		again := &Base{Layers: make([]layer.Layer, 2)}
+		if again.take(list) == nil {
+			checkEntries(t, again)
+		}
 	})
 }
 

@@ -29,7 +29,12 @@ func (b *Base) readPackages(dir string, arch config.Arch) error {
 	if err != nil {
 		return fmt.Errorf("index of its packages: %w", err)
 	}
-	b.Index = sha256.Sum256(text)
+	return b.takePackages(name, text)
+}
+
+// takePackages takes the text of the index, which is called name in messages.
+func (b *Base) takePackages(name string, text []byte) error {
+	b.Index, b.packages = sha256.Sum256(text), text
 	listed, err := parse(name, text)
 	if err != nil {
 		return err
@@ -71,8 +76,18 @@ func readFile(name string) (_ []byte, err error) {
 	return b, err
 }
 
+// Limits on a list of installed packages: what is a few bytes in it is some hundred
+// in memory.
+const (
+	maxListed   = 64 << 20 // bytes
+	maxPackages = 100_000
+)
+
 // parse reads a list of installed packages, each of which stands once.
 func parse(name string, text []byte) ([]apk.InstalledPackage, error) {
+	if n := bytes.Count(text, []byte("\nP:")); len(text) > maxListed || n > maxPackages {
+		return nil, fmt.Errorf("%s: %d packages in %d bytes: expected at most %d in %d", name, n, len(text), maxPackages, maxListed)
+	}
 	list, err := apk.ParseInstalled(bytes.NewReader(text))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)

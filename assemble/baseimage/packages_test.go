@@ -1,6 +1,7 @@
 package baseimage
 
 import (
+	"bytes"
 	"crypto/sha1"
 	"errors"
 	"fmt"
@@ -143,5 +144,22 @@ func TestReadFile(t *testing.T) {
 	b.Entries[1].Size = maxContent + 1
 	if _, err := b.ReadFile(t.Context(), 1); err == nil || err.Error() != "base image: /b: 268435457 bytes: expected at most 268435456" {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestListsThatTakeMemory: an entry is a few bytes in a list, and some hundred when
+// it is read.
+func TestListsThatTakeMemory(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		text []byte
+		want string
+	}{
+		{"packages", bytes.Repeat([]byte("P:a\nV:1\n\n"), maxPackages+2), "list: 100001 packages in 900018 bytes: expected at most 100000 in 67108864"},
+		{"bytes", bytes.Repeat([]byte("F:a\n"), maxListed/4+1), "list: 0 packages in 67108868 bytes: expected at most 100000 in 67108864"},
+	} {
+		if list, err := parse("list", c.text); err == nil || list != nil || err.Error() != c.want {
+			t.Errorf("%s: %d packages, %v, expected %s", c.name, len(list), err, c.want)
+		}
 	}
 }

@@ -33,7 +33,7 @@ func (b *Base) ReadFile(ctx context.Context, i int) (_ []byte, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, rc.Close()) }()
-	tr := tar.NewReader(rc)
+	tr := tar.NewReader(io.LimitReader(rc, maxInflated))
 	for n := 0; ; n++ {
 		if err := ctx.Err(); err != nil {
 			return nil, context.Cause(ctx)

@@ -126,10 +126,45 @@ func (k *Kit) parts() ([]part, error) {
 		return nil, err
 	}
 	out[len(out)-1].bytes = zipped
+	if out, err = k.basePart(out); err != nil {
+		return nil, err
+	}
 	for _, ix := range k.Indexes {
 		out = append(out, part{TypeIndex, ix.Raw, map[string]string{AnnotationIndexURL: ix.URL, AnnotationIndexArch: ix.Arch}})
 	}
 	return out, nil
+}
+
+// The files of a base image in its archive, below the name of its architecture.
+const (
+	baseManifest = "manifest.json"
+	baseConfig   = "config.json"
+	basePackages = "APKINDEX"
+	baseFiles    = "files"
+)
+
+// basePart adds the part with the base images, where there are some.
+func (k *Kit) basePart(out []part) ([]part, error) {
+	if len(k.Bases) == 0 {
+		return out, nil
+	}
+	var a archive
+	for _, b := range k.Bases {
+		p, err := b.Image.Pieces()
+		if err != nil {
+			return nil, err
+		}
+		a.add(b.Arch+"/"+baseManifest, p.Manifest)
+		a.add(b.Arch+"/"+baseConfig, p.Config)
+		a.add(b.Arch+"/"+basePackages, p.Packages)
+		a.add(b.Arch+"/"+baseFiles, p.Files)
+	}
+	b, err := a.finish()
+	if err != nil {
+		return nil, err
+	}
+	zipped, err := compress(b)
+	return append(out, part{mediaType: TypeBase, bytes: zipped}), err
 }
 
 // path is the name of a package in the archives of a kit.

@@ -23,6 +23,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/cairn-dev/cairn/assemble/baseimage"
 	"github.com/cairn-dev/cairn/assemble/config"
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/lock"
@@ -40,6 +41,7 @@ const (
 	TypeHeads    = "application/vnd.cairn.kit.heads.v1.tar"
 	TypeReceipts = "application/vnd.cairn.kit.receipts.v1.tar+gzip"
 	TypeIndex    = "application/vnd.cairn.kit.index.v1.tar+gzip"
+	TypeBase     = "application/vnd.cairn.kit.base.v1.tar+gzip"
 
 	// TypeEmpty is the media type of the manifest's configuration, which says
 	// nothing (OCI image specification 1.1).
@@ -72,6 +74,16 @@ type Kit struct {
 	// Indexes are the signed index files of repositories with packages that
 	// carry no signature by one of Keys.
 	Indexes []Index
+	// Bases are the base images, in the order of the architectures; none for an
+	// image that is on none.
+	Bases []Base
+}
+
+// Base is the base image of an architecture, without its layers: those are the
+// image's own first ones.
+type Base struct {
+	Arch  string // apk's spelling
+	Image *baseimage.Base
 }
 
 // Format is the version of [Settings].
@@ -101,10 +113,21 @@ type Settings struct {
 	// Unsafe are the checks that were switched off.
 	Unsafe Unsafe `json:"unsafe,omitzero"`
 	Files  []Name `json:"files"`
+	// Bases names the base images.
+	Bases []BaseName `json:"bases,omitempty"`
 	// MissingIndexes are the indexes that would be in the kit and could not be
 	// had any more when it was made: packages they list cannot be proved by
 	// them.
 	MissingIndexes []lock.Index `json:"missing_indexes,omitempty"`
+}
+
+// BaseName names the base image of an architecture.
+type BaseName struct {
+	Arch string `json:"arch"` // apk's spelling
+	// Name is the reference that it was found under, when it had a whole one. It
+	// is the word of whoever made the image: the digest is what counts.
+	Name   string  `json:"name,omitempty"`
+	Digest v1.Hash `json:"digest"` // of its manifest
 }
 
 // Overrides are [config.Overrides], but for the architectures.

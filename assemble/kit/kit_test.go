@@ -194,6 +194,10 @@ func TestReadRefuses(t *testing.T) {
 	}{
 		{"no manifest", func(s *shelf) { s.manifest = s.put([]byte("hello")).Digest }, "manifest: invalid character 'h'"},
 		{"other artifact", func(s *shelf) { s.edit(t, func(m *editable) { m.ArtifactType = "a/b" }) }, `artifact type "a/b", expected "application/vnd.cairn.kit.v1+json"`},
+		{"other manifest", func(s *shelf) { s.edit(t, func(m *editable) { m.MediaType = "a/b" }) },
+			`manifest of media type "a/b" with a configuration of "application/vnd.oci.empty.v1+json", expected "application/vnd.oci.image.manifest.v1+json" and "application/vnd.oci.empty.v1+json"`},
+		{"other configuration", func(s *shelf) { s.edit(t, func(m *editable) { m.Config.MediaType = "a/b" }) }, `with a configuration of "a/b"`},
+		{"other schema", func(s *shelf) { s.edit(t, func(m *editable) { m.SchemaVersion = 1 }) }, `manifest of media type`},
 		{"no subject", func(s *shelf) { s.edit(t, func(m *editable) { m.Subject = nil }) }, "manifest without a subject"},
 		{"other subject", func(s *shelf) { s.edit(t, func(m *editable) { m.Subject.Digest.Hex = strings.Repeat("0", 64) }) }, "it is of image sha256:000"},
 		{"part left out", func(s *shelf) { s.edit(t, func(m *editable) { m.Layers = m.Layers[1:] }) }, `no part of media type "application/vnd.cairn.kit.settings.v1+json"`},
@@ -220,9 +224,21 @@ func TestReadRefuses(t *testing.T) {
 		{"settings without an architecture", func(s *shelf) {
 			s.part(t, kit.TypeSettings, swap(`"architectures":["x86_64","aarch64"]`, `"architectures":["x86_64"]`))
 		}, "4 receipts and 4 control sections for 2 packages"},
+		{"thousands of architectures", func(s *shelf) {
+			s.part(t, kit.TypeSettings, swap(`"architectures":["x86_64",`, `"architectures":["x86_64",`+strings.Repeat(`"x",`, 1000)))
+		}, "settings: 1002 architectures, expected at most 16"},
+		{"base image in the settings only", func(s *shelf) {
+			s.part(t, kit.TypeSettings, swap(`"files":[`, `"bases":[{"arch":"x86_64","digest":"sha256:`+strings.Repeat("0", 64)+`"}],"files":[`))
+		}, "base images: "},
 		{"lock altered", func(s *shelf) { s.part(t, kit.TypeLock, swap(`"name": "base"`, `"name": "bass"`)) }, "invalid lock: altered since it was written"},
 		{"file altered", func(s *shelf) { s.part(t, kit.TypeFiles, swap("local\n", "evil!\n")) }, `local.txt": content has sha256 `},
 		{"files cut short", func(s *shelf) { s.part(t, kit.TypeFiles, func(b []byte) []byte { return b[:700] }) }, "cut short: unexpected EOF"},
+		{"files that are sparse", func(s *shelf) {
+			s.part(t, kit.TypeFiles, func([]byte) []byte { return sparse(1 << 40) })
+		}, "files: larger than 268435456 bytes"},
+		{"many files that are sparse", func(s *shelf) {
+			s.part(t, kit.TypeFiles, func([]byte) []byte { return bytes.Repeat(sparse(200 << 20)[:2048], 3) })
+		}, "files: "},
 		{"no files", func(s *shelf) { s.part(t, kit.TypeFiles, func([]byte) []byte { return nil }) }, `image.yaml": missing`},
 		{"key of another fingerprint", func(s *shelf) { s.part(t, kit.TypeKeys, renamed("0000/key.rsa.pub")) }, "key key.rsa.pub: fingerprint is "},
 		{"key that is none", func(s *shelf) { s.part(t, kit.TypeKeys, swap("BEGIN PUBLIC", "BEGIN PUBLIX")) }, "key key.rsa.pub: not PEM"},
@@ -258,6 +274,42 @@ func TestReadRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// sparse is a tar with one file of n bytes, none of which are stored (GNU tar's
+// format 1.0 for PAX archives).
+func sparse(n int64) []byte {
+	const records = "22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n"
+	name := "GNU.sparse.name=a\n"
+	size := fmt.Sprintf("GNU.sparse.realsize=%d\n", n)
+	pax := records + record(name) + record(size)
+	var out bytes.Buffer
+	out.Write(block("x", 'x', int64(len(pax))))
+	out.WriteString(pax + strings.Repeat("\x00", 512-len(pax)))
+	out.Write(block("a", '0', 512))
+	text := "0\n"
+	out.WriteString(text + strings.Repeat("\x00", 512-len(text)))
+	out.Write(make([]byte, 1024))
+	return out.Bytes()
+}
+
+// record is a PAX record of a text with its own length in front.
+func record(text string) string {
+	for n := len(text); ; n++ {
+		if s := fmt.Sprintf("%d %s", n, text); len(s) == n {
+			return s
+		}
+	}
+}
+
+func block(name string, flag byte, size int64) []byte {
+	b := make([]byte, 512)
+	copy(b, name)
+	copy(b[100:], "0000644\x000000000\x000000000\x00")
+	copy(b[124:], fmt.Sprintf("%011o\x0000000000000\x00", size))
+	b[156] = flag
+	copy(b[257:], "ustar\x0000")
+	return renamed(name)(b)
 }
 
 // renamed gives the first member of a tar another name.

@@ -28,6 +28,8 @@ type Input struct {
 	// Packages are those of the lock, for the architectures of the
 	// configuration.
 	Packages []Package
+	// Bases are the base images of the configuration's architectures.
+	Bases []Base
 	// Keys are beside those in the lock.
 	Keys []repository.Key
 	// RawIndex returns an index file; [repository.ErrNotFound] when it cannot
@@ -42,22 +44,24 @@ type Input struct {
 	Unsafe  Unsafe
 }
 
-// ErrBaseImage: what an image on a base image was made from is more than a kit
-// holds.
-var ErrBaseImage = errors.New("contents.baseimage: a kit holds no base image")
+// ErrBaseImage: the configuration has a base image, and it is not at hand.
+var ErrBaseImage = errors.New("contents.baseimage: the base image is not at hand")
 
 // ErrCredentials: a kit is published, and would publish them too.
 var ErrCredentials = errors.New("holds credentials, which a kit would publish")
 
 // New makes the kit of an image.
 func New(ctx context.Context, in Input) (*Kit, error) {
-	if in.Config.Contents.BaseImage != nil {
+	if in.Config.Contents.BaseImage != nil && len(in.Bases) != len(in.Config.Architectures()) {
 		return nil, fmt.Errorf("kit: %w", ErrBaseImage)
 	}
 	if err := noCredentials(in.Config); err != nil {
 		return nil, fmt.Errorf("kit: %w", err)
 	}
 	k := &Kit{Subject: in.Subject, Lock: in.Lock, Settings: settings(in)}
+	if err := k.addBases(in.Bases); err != nil {
+		return nil, err
+	}
 	if err := k.addPackages(in.Packages); err != nil {
 		return nil, err
 	}
@@ -87,6 +91,9 @@ func settings(in Input) Settings {
 	}
 	for _, a := range in.Config.Architectures() {
 		s.Architectures = append(s.Architectures, a.APK)
+	}
+	for _, b := range in.Bases {
+		s.Bases = append(s.Bases, BaseName{Arch: b.Arch, Name: b.Image.Name, Digest: b.Image.Digest})
 	}
 	return s
 }
@@ -127,6 +134,20 @@ func (k *Kit) addPackages(list []Package) error {
 		k.Packages = append(k.Packages, *p)
 	}
 	return nil
+}
+
+// Digests are the SHA-256 of the files that a kit of this configuration has, the
+// configuration itself first.
+func Digests(c *config.Config) ([]apk.SHA256, error) {
+	var k Kit
+	if err := k.addFiles(c); err != nil {
+		return nil, err
+	}
+	var out []apk.SHA256
+	for i := range k.Files {
+		out = append(out, k.Files[i].SHA256)
+	}
+	return out, nil
 }
 
 // addFiles takes the configuration and what it was made from. A file that is

@@ -61,7 +61,7 @@ func TestNewRefuses(t *testing.T) {
 	}{
 		{"base image", func(in *kit.Input) {
 			in.Config = loaded(t, "contents: {packages: [base], baseimage: {image: base/, apkindex: base/index}}\narchs: [x86_64]\n")
-		}, "kit: contents.baseimage: a kit holds no base image"},
+		}, "kit: contents.baseimage: the base image is not at hand"},
 		{"password in a repository", func(in *kit.Input) {
 			in.Config = loaded(t, "contents: {repositories: [\"https://me:hunter2@example.org/repo\"]}\narchs: [x86_64]\n")
 		}, "example.org/repo: holds credentials, which a kit would publish"},

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,9 +33,19 @@ const (
 	maxReceipts = 256 << 20 // as stored
 	maxInflated = 1 << 30   // of the receipts
 	maxIndex    = 300 << 20
+	maxBase     = 256 << 20 // as stored
+	maxBases    = 512 << 20 // the same, inflated
 	maxTotal    = 1 << 30
 	maxParts    = 64
 	maxMembers  = 100_000 // of one archive
+	// What is small in a kit can be much work to plan with: these are far above
+	// what images have, and what there can be of architectures and layers.
+	maxArchs    = 16
+	maxPackages = 20_000
+	maxEntries  = 2 << 20   // of all receipts
+	maxControl  = 128 << 20 // bytes of all control sections, inflated
+	maxSigned   = 1 << 20   // bytes of one signature section, inflated
+	maxSegments = 127       // of an architecture
 )
 
 // Reader is where an artifact is read from. What it gives has the digest and
@@ -51,22 +62,32 @@ type Reader interface {
 // that the settings or the lock name. It does not say whether what it holds is
 // to be trusted. Errors about the content wrap [ErrInvalid].
 func Read(ctx context.Context, r Reader, digest, subject v1.Hash) (*Kit, error) {
+	return ReadLocked(ctx, r, digest, subject, apk.SHA256{})
+}
+
+// ReadLocked is Read for a kit with a certain lock, given by the digest that the
+// lock says of itself. Of a kit with another one nothing more is read, and the
+// error wraps [ErrOtherLock].
+func ReadLocked(ctx context.Context, r Reader, digest, subject v1.Hash, locked apk.SHA256) (*Kit, error) {
 	raw, _, err := r.Manifest(ctx, digest)
 	if err != nil {
 		return nil, fmt.Errorf("kit %s: %w", digest, err)
 	}
-	k, err := read(ctx, r, raw, subject)
+	k, err := read(ctx, r, raw, subject, locked)
 	if err != nil {
 		return nil, fmt.Errorf("kit %s: %w", digest, err)
 	}
 	return k, nil
 }
 
+// ErrOtherLock: the kit is of another lock than the one that was asked for.
+var ErrOtherLock = errors.New("of another lock")
+
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrInvalid, fmt.Errorf(format, args...))
 }
 
-func read(ctx context.Context, r Reader, raw []byte, subject v1.Hash) (*Kit, error) {
+func read(ctx context.Context, r Reader, raw []byte, subject v1.Hash, locked apk.SHA256) (*Kit, error) {
 	m, err := parseManifest(raw)
 	if err != nil {
 		return nil, err
@@ -76,7 +97,13 @@ func read(ctx context.Context, r Reader, raw []byte, subject v1.Hash) (*Kit, err
 	}
 	k := &Kit{Subject: *m.Subject}
 	parts := map[types.MediaType][]byte{}
+	if err := k.readLock(ctx, r, m, locked); err != nil {
+		return nil, err
+	}
 	for _, d := range m.Layers {
+		if d.MediaType == TypeLock {
+			continue
+		}
 		b, err := r.Blob(ctx, d, limits[d.MediaType])
 		if err != nil {
 			return nil, err
@@ -90,11 +117,31 @@ func read(ctx context.Context, r Reader, raw []byte, subject v1.Hash) (*Kit, err
 	return k, k.parse(parts)
 }
 
+// readLock reads the lock, before everything else.
+func (k *Kit) readLock(ctx context.Context, r Reader, m *manifest, locked apk.SHA256) error {
+	i := slices.IndexFunc(m.Layers, func(d v1.Descriptor) bool { return d.MediaType == TypeLock })
+	b, err := r.Blob(ctx, m.Layers[i], limits[TypeLock])
+	if err != nil {
+		return err
+	}
+	if k.Lock, err = lock.Parse(b); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	var found apk.SHA256
+	if k.Lock.Cairn != nil {
+		found = k.Lock.Cairn.Digest
+	}
+	if !locked.IsZero() && found != locked {
+		return fmt.Errorf("%w: lock %s, expected %s", ErrOtherLock, found, locked)
+	}
+	return nil
+}
+
 // limits are the parts that there can be, with the size in bytes of each. All
-// but indexes stand exactly once.
+// but indexes and base images stand exactly once.
 var limits = map[types.MediaType]int64{
 	TypeSettings: maxSettings, TypeLock: lock.MaxSize, TypeFiles: maxFiles, TypeKeys: maxKeys,
-	TypeHeads: maxHeads, TypeReceipts: maxReceipts, TypeIndex: maxIndex,
+	TypeHeads: maxHeads, TypeReceipts: maxReceipts, TypeIndex: maxIndex, TypeBase: maxBase,
 }
 
 // IsKit tells whether a manifest says that it is one of a kit.
@@ -116,6 +163,9 @@ func parseManifest(raw []byte) (*manifest, error) {
 	switch {
 	case m.ArtifactType != ArtifactType:
 		return nil, invalid("artifact type %.100q, expected %q", m.ArtifactType, ArtifactType)
+	case m.MediaType != types.OCIManifestSchema1 || m.SchemaVersion != 2 || m.Config.MediaType != TypeEmpty:
+		return nil, invalid("manifest of media type %.100q with a configuration of %.100q, expected %q and %q",
+			m.MediaType, m.Config.MediaType, types.OCIManifestSchema1, TypeEmpty)
 	case m.Subject == nil:
 		return nil, invalid("manifest without a subject")
 	case len(m.Layers) > maxParts:
@@ -145,24 +195,43 @@ func parseManifest(raw []byte) (*manifest, error) {
 	return &m, nil
 }
 
-func (k *Kit) parse(parts map[types.MediaType][]byte) (err error) {
+func (k *Kit) parse(parts map[types.MediaType][]byte) error {
 	if err := strictJSON(parts[TypeSettings], &k.Settings); err != nil {
 		return invalid("settings: %w", err)
 	}
 	if k.Settings.Format < 1 || k.Settings.Format > Format {
 		return invalid("format %d, this version reads up to %d: use a newer cairn", k.Settings.Format, Format)
 	}
-	if k.Lock, err = lock.Parse(parts[TypeLock]); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
 	for _, step := range []func() error{
+		k.checkSizes,
 		func() error { return k.parseFiles(parts[TypeFiles]) },
 		func() error { return k.parseKeys(parts[TypeKeys]) },
 		func() error { return k.parsePackages(parts[TypeHeads], parts[TypeReceipts]) },
 		k.checkIndexes,
+		func() error { return k.parseBases(parts[TypeBase]) },
 	} {
 		if err := step(); err != nil {
 			return invalid("%w", err)
+		}
+	}
+	return nil
+}
+
+// checkSizes refuses what no image has and what would be much work to find out.
+func (k *Kit) checkSizes() error {
+	archs, packages := k.Settings.Architectures, k.Lock.Contents.Packages
+	switch {
+	case len(archs) > maxArchs:
+		return fmt.Errorf("settings: %d architectures, expected at most %d", len(archs), maxArchs)
+	case len(packages) > maxPackages:
+		return fmt.Errorf("lock: %d packages, expected at most %d", len(packages), maxPackages)
+	}
+	if k.Lock.Cairn == nil {
+		return nil
+	}
+	for _, l := range k.Lock.Cairn.Layers {
+		if len(l.Segments) > maxSegments {
+			return fmt.Errorf("lock: %d layers for %.20s, expected at most %d", len(l.Segments), l.Architecture, maxSegments)
 		}
 	}
 	return nil
@@ -192,6 +261,7 @@ func members(r io.Reader, limit int64) ([]member, error) {
 	limited := &io.LimitedReader{R: r, N: limit + 1}
 	t := tar.NewReader(limited)
 	var out []member
+	var total int64
 	seen := map[string]bool{}
 	for {
 		h, err := t.Next()
@@ -209,6 +279,10 @@ func members(r io.Reader, limit int64) ([]member, error) {
 			return nil, fmt.Errorf("%.200q stands twice", h.Name)
 		case len(out) == maxMembers:
 			return nil, fmt.Errorf("more than %d files", maxMembers)
+		}
+		// A sparse file can be much larger than what is stored of it.
+		if total += h.Size; h.Size > limit || total > limit {
+			return nil, fmt.Errorf("larger than %d bytes", limit)
 		}
 		seen[h.Name] = true
 		b, err := io.ReadAll(t)
@@ -294,10 +368,46 @@ func (k *Kit) parsePackages(heads, receipts []byte) error {
 	if len(list) != len(locked) || len(headList) != len(locked) {
 		return fmt.Errorf("%d receipts and %d control sections for %d packages", len(list), len(headList), len(locked))
 	}
+	var entries int
+	var control int64
 	for i, p := range locked {
 		if err := k.addPackage(p, headList[i], list[i]); err != nil {
 			return fmt.Errorf("package %s-%s (%s): %w", p.Name, p.Version, p.Architecture, err)
 		}
+		r := k.Packages[i].Receipt
+		entries += len(r.Entries)
+		control += inflatedSize(r.Control)
+		switch {
+		case entries > maxEntries:
+			return fmt.Errorf("receipts of more than %d files", maxEntries)
+		case control > maxControl:
+			return fmt.Errorf("control sections of more than %d bytes together", maxControl)
+		}
+	}
+	return nil
+}
+
+// inflatedSize is what a gzip member that was read says of itself (RFC 1952, ISIZE);
+// reading it compared the two.
+func inflatedSize(member []byte) int64 {
+	return int64(binary.LittleEndian.Uint32(member[len(member)-4:]))
+}
+
+// checkSignature refuses a signature section that is much work to inflate.
+func checkSignature(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	z, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return fmt.Errorf("signature: %w", err)
+	}
+	n, err := io.Copy(io.Discard, io.LimitReader(z, maxSigned+1))
+	if n > maxSigned {
+		return fmt.Errorf("signature of more than %d bytes", maxSigned)
+	}
+	if err != nil {
+		return fmt.Errorf("signature: %w", err)
 	}
 	return nil
 }
@@ -327,6 +437,9 @@ func (k *Kit) addPackage(p *lock.Package, head, receipt member) error {
 	}
 	if r.Package.Checksum != p.Checksum {
 		return fmt.Errorf("control section %s, the lock has %s", r.Package.Checksum, p.Checksum)
+	}
+	if err := checkSignature(r.Signature); err != nil {
+		return err
 	}
 	own := Package{Arch: p.Architecture, Receipt: r}
 	if !bytes.Equal(own.Head(), head.b) {

@@ -51,6 +51,10 @@ func (p *Plan) Outline() []Layer {
 	return out
 }
 
+// NeedsPackages tells whether the layers' bytes follow from the packages only, and
+// not from metadata: apko's single layer. [Plan.Check] cannot compare it.
+func (p *Plan) NeedsPackages() bool { return p.opts.Compat }
+
 // hasTop tells whether what is in no package is a layer of its own.
 func (p *Plan) hasTop() bool {
 	return len(p.layers) == 0 || !p.single && len(p.top.items) > 0

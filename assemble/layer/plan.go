@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -65,6 +66,12 @@ func (l *planned) visit(fn func(*member)) {
 // input gives an equal plan. The tree must not change as long as the plan is
 // used.
 func New(tree *rootfs.Tree, o Options) (*Plan, error) {
+	return NewContext(context.Background(), tree, o)
+}
+
+// NewContext is New that stops when ctx is done: the tree may be made of what
+// somebody else says about packages.
+func NewContext(ctx context.Context, tree *rootfs.Tree, o Options) (*Plan, error) {
 	o, err := o.normalised()
 	if err != nil {
 		return nil, err
@@ -88,7 +95,7 @@ func New(tree *rootfs.Tree, o Options) (*Plan, error) {
 			p.shapes[i] = shape{follow: true, reason: why}
 		}
 	}
-	if err := p.settle(); err != nil {
+	if err := p.settle(ctx); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -136,8 +143,11 @@ func nameOf(tree *rootfs.Tree, pkg int) string {
 // settle finds a shape for each package such that all unpackers agree on the
 // outcome, and the top layer that turns the outcome into the tree. Each round
 // changes the shape of at least one package in one direction only, so it ends.
-func (p *Plan) settle() error {
+func (p *Plan) settle(ctx context.Context) error {
 	for {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
 		p.fresh = map[int]bool{}
 		f := p.simulate()
 		if len(f.conflicts) > 0 {

@@ -1,6 +1,8 @@
 package layer
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -344,6 +346,15 @@ func TestNew_EmptyTree(t *testing.T) {
 		if len(layers) != 1 || layers[0].Kind != Top {
 			t.Errorf("%s: %+v, want one top layer", o.Strategy, layers)
 		}
+	}
+}
+
+func TestNewContext_Cancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	tree := plainTree(t, openStore(t), pkg("a", file("usr/bin/a", "a")))
+	if p, err := NewContext(ctx, tree, Options{}); !errors.Is(err, context.Canceled) || p != nil {
+		t.Errorf("%v, %v", p, err)
 	}
 }
 

@@ -68,7 +68,7 @@ var classes = []struct {
 }{
 	{exitUsage, isType[usageError]},
 	{exitUnverified, func(err error) bool { return errors.Is(err, proof.ErrUnproved) }},
-	{exitNotPinned, func(err error) bool { return errors.Is(err, proof.ErrNotPinned) }},
+	{exitNotPinned, func(err error) bool { return anyOf(err, proof.ErrNotPinned, proof.ErrNeedsFull) }},
 	{exitMissing, func(err error) bool { return errors.Is(err, proof.ErrNoKit) }},
 	{exitStale, isType[*assemble.StaleError]},
 	{exitUnverified, func(err error) bool {

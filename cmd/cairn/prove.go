@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/spf13/cobra"
 
+	"github.com/cairn-dev/cairn/assemble/config"
 	"github.com/cairn-dev/cairn/packages/lock"
 	"github.com/cairn-dev/cairn/packages/repository"
 	"github.com/cairn-dev/cairn/sign"
@@ -20,6 +21,9 @@ import (
 type proveFlags struct {
 	keys     []string
 	lockfile string
+	config   string
+	includes []string
+	bases    []string
 	full     bool
 }
 
@@ -41,8 +45,10 @@ An image is proved when the keys are given with --key, and what is in the packag
 is known from a lock that is given with --lockfile, or with --full from the
 packages themselves. Otherwise the kit's own keys, and what the kit says of the
 packages, are used and shown: everything may fit together, and nobody vouches for
-it. The exit code tells the two apart. docs/design.md tells what a proof shows
-and what it rests on.`,
+it. The exit code tells the two apart. Files that the configuration brings, which
+are no package's, and a base image need somebody to vouch for them too: the lock
+does, or --config and --base-image. docs/design.md tells what a proof shows and
+what it rests on.`,
 		Example: "  cairn prove --key wolfi-signing.rsa.pub --lockfile image.lock.json registry.example/team/app@sha256:…\n  cairn prove --key key.rsa.pub --full --format json out/",
 		Args:    args(1, 1, "IMAGE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -52,12 +58,15 @@ and what it rests on.`,
 	f := cmd.Flags()
 	f.StringSliceVar(&p.keys, "key", nil, "public `keys` that may have signed packages and indexes: PEM files")
 	f.StringVar(&p.lockfile, "lockfile", "", "the lock `file` that the image must be built from (default: any)")
+	f.StringVar(&p.config, "config", "", "the configuration `file` that the image must be built from (default: any)")
+	f.StringSliceVar(&p.includes, "include-paths", nil, "more `directories` to look for files in that --config includes")
+	f.StringSliceVar(&p.bases, "base-image", nil, "base `images` that are trusted: the digest of a manifest, a reference, or an OCI layout (DIR/)")
 	f.BoolVar(&p.full, "full", false, "read the packages too, from the layers and, where they are in none as they are, from their repositories")
 	return cmd
 }
 
 func (p *proveFlags) run(cmd *cobra.Command, a *app, image string) error {
-	o, err := p.options()
+	o, err := p.options(a)
 	if err != nil {
 		return err
 	}
@@ -72,10 +81,15 @@ func (p *proveFlags) run(cmd *cobra.Command, a *app, image string) error {
 	return report.Err()
 }
 
-func (p *proveFlags) options() (o sign.ProveOptions, err error) {
-	o.Full = p.full
+func (p *proveFlags) options(a *app) (o sign.ProveOptions, err error) {
+	o.Full, o.BaseImages = p.full, p.bases
+	if p.config != "" {
+		if o.Configuration, err = config.Load(p.config, config.Options{IncludePaths: p.includes, Dir: a.workdir}); err != nil {
+			return o, err
+		}
+	}
 	for _, name := range p.keys {
-		b, err := os.ReadFile(name)
+		b, err := os.ReadFile(a.at(name))
 		if err != nil {
 			return o, err
 		}
@@ -86,7 +100,7 @@ func (p *proveFlags) options() (o sign.ProveOptions, err error) {
 		o.Keys = append(o.Keys, k)
 	}
 	if p.lockfile != "" {
-		l, err := lock.ReadFile(p.lockfile)
+		l, err := lock.ReadFile(a.at(p.lockfile))
 		if err != nil {
 			return o, err
 		}
@@ -105,8 +119,11 @@ func printProof(a *app, r *proof.Report) error {
 		for _, img := range r.Images {
 			for i, l := range img.Layers {
 				why := l.Proof
-				if l.Problem != "" {
+				switch {
+				case l.Problem != "":
 					why = "NOT PROVED: " + l.Problem
+				case l.Unproved != "":
+					why = "OPEN: " + l.Unproved
 				}
 				fmt.Fprintf(t, "%s\t%d %.19s\t%s\t%s\t%s\n", img.Arch, i, l.Digest, l.Kind, bytesText(l.Read), why)
 			}

@@ -39,13 +39,14 @@ func (l *Lock) StaleChecksum(checksum string) bool {
 // the same.
 func difference(key string, old, now []string) []string {
 	var out []string
+	was, is := set(old), set(now) // either may be somebody's who wants this to take long
 	for _, s := range now {
-		if !slices.Contains(old, s) {
+		if !was[s] {
 			out = append(out, fmt.Sprintf("%s: added %s", key, s))
 		}
 	}
 	for _, s := range old {
-		if !slices.Contains(now, s) {
+		if !is[s] {
 			out = append(out, fmt.Sprintf("%s: removed %s", key, s))
 		}
 	}
@@ -53,6 +54,14 @@ func difference(key string, old, now []string) []string {
 		out = append(out, fmt.Sprintf("%s: order changed", key))
 	}
 	return out
+}
+
+func set(list []string) map[string]bool {
+	m := make(map[string]bool, len(list))
+	for _, s := range list {
+		m[s] = true
+	}
+	return m
 }
 
 func fileDifference(old, now []File) []string {

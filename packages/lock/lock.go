@@ -155,6 +155,9 @@ type Base struct {
 	Architecture string     `json:"architecture"`
 	Image        apk.SHA256 `json:"image"` // of its manifest
 	Index        apk.SHA256 `json:"index"` // of the APKINDEX with its packages
+	// Files is the digest of the list of its files, as cairn's baseimage encodes
+	// it. Older locks have none.
+	Files apk.SHA256 `json:"files,omitzero"`
 	// Packages are those in it, as name=version, in the order of the index.
 	Packages []string `json:"packages"`
 }

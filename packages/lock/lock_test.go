@@ -3,6 +3,7 @@ package lock
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -162,6 +163,35 @@ func TestStaleSaysWhatChanged(t *testing.T) {
 	}
 	if got := (&Lock{}).Stale(now); got != nil {
 		t.Errorf("a lock by apko has no request: %v", got)
+	}
+}
+
+// TestStaleIsLinear: a lock can come from somebody who wants this to take long.
+// With a search of one list for each member of the other it took hours.
+func TestStaleIsLinear(t *testing.T) {
+	l := sample()
+	now := l.Cairn.Request
+	l.Cairn.Request.Packages, now.Packages = nil, nil
+	for i := range 300_000 {
+		l.Cairn.Request.Packages = append(l.Cairn.Request.Packages, fmt.Sprintf("old-%d", i))
+		now.Packages = append(now.Packages, fmt.Sprintf("new-%d", i))
+	}
+	if got := l.Stale(now); len(got) != 600_000 || got[0] != "packages: added new-0" || got[599_999] != "packages: removed old-299999" {
+		t.Errorf("%d changes", len(got))
+	}
+	// The same of a base image and the packages on it.
+	l = sample()
+	l.Cairn.Format = FormatBase
+	b := Base{Architecture: l.Contents.Packages[0].Architecture, Image: apk.SHA256{1}, Index: apk.SHA256{2}}
+	p := l.Contents.Packages[0]
+	for i := range 100_000 {
+		b.Packages = append(b.Packages, fmt.Sprintf("b%d=1", i))
+		p.Name = fmt.Sprintf("p%d", i)
+		l.Contents.Packages = append(l.Contents.Packages, p)
+	}
+	l.Cairn.Request.Base = []Base{b}
+	if err := l.check(); err != nil {
+		t.Error(err)
 	}
 }
 

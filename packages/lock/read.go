@@ -137,10 +137,24 @@ func (l *Lock) checkBase() error {
 			return fmt.Errorf("cairn.request.base[%d]: %s stands twice", i, b.Architecture)
 		}
 	}
+	return l.checkHeld(list)
+}
+
+// checkHeld refuses a locked package that the base image of its architecture has.
+func (l *Lock) checkHeld(list []Base) error {
+	held := map[[2]string]string{} // version by architecture and name
+	for i := range list {
+		for _, p := range list[i].Packages {
+			name, version, _ := strings.Cut(p, "=")
+			if key := [2]string{list[i].Architecture, name}; held[key] == "" {
+				held[key] = version
+			}
+		}
+	}
 	for i := range l.Contents.Packages {
 		p := &l.Contents.Packages[i]
-		if b := l.Base(p.Architecture); b != nil && b.Version(p.Name) != "" {
-			return fmt.Errorf("contents.packages[%d]: %s: the base image holds %s-%s", i, p.Name, p.Name, b.Version(p.Name))
+		if version := held[[2]string{p.Architecture, p.Name}]; version != "" {
+			return fmt.Errorf("contents.packages[%d]: %s: the base image holds %s-%s", i, p.Name, p.Name, version)
 		}
 	}
 	return nil

@@ -26,7 +26,8 @@ func ParseReceipt(b []byte) (*Receipt, error) {
 	}
 	b = bytes.Clone(b)
 	n := len(b)
-	r, err := parseReceipt(b[:n:n], string(b))
+	limits := Limits{}.withDefaults()
+	r, err := parseBounded(b[:n:n], string(b), uint64(limits.Entries))
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +134,12 @@ func ParseHeader(b []byte) (apk.Entry, error) {
 	if err != nil {
 		return apk.Entry{}, err
 	}
-	return s.entryOf(&h)
+	e, err := s.entryOf(&h)
+	if err == nil && h.size != 0 && e.Type != apk.TypeFile {
+		// Ingestion refuses it too: some readers skip as much, others do not.
+		return apk.Entry{}, fmt.Errorf("content of %d bytes in a member that is not a regular file", h.size)
+	}
+	return e, err
 }
 
 func isExtended(flag byte) bool {

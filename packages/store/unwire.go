@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -49,7 +50,13 @@ func fields(m []byte, fn func(field protowire.Number, v uint64, b []byte) error)
 // DataOffset are left to [Receipt.complete]. Strings and byte slices of the
 // receipt share memory with m and text, which must be equal and stay unchanged.
 func parseReceipt(m []byte, text string) (*Receipt, error) {
-	d := receiptDecoder{r: &Receipt{}, all: m, text: text}
+	return parseBounded(m, text, math.MaxUint64)
+}
+
+// parseBounded is parseReceipt for a receipt of at most limit entries: an entry
+// takes a few bytes in the message, and a few hundred in memory.
+func parseBounded(m []byte, text string, limit uint64) (*Receipt, error) {
+	d := receiptDecoder{r: &Receipt{}, all: m, text: text, limit: limit}
 	if err := fields(m, d.field); err != nil {
 		return nil, err
 	}
@@ -68,7 +75,8 @@ type receiptDecoder struct {
 	text   string
 	format uint64
 	count  uint64
-	end    int64 // of the previous member
+	limit  uint64 // of entries
+	end    int64  // of the previous member
 	elf    []apk.ELF
 }
 
@@ -116,11 +124,16 @@ func (d *receiptDecoder) field(field protowire.Number, v uint64, b []byte) (err 
 			r.Contents[name] = data
 		}
 	case fieldEntryCount:
-		d.count = v
+		if d.count = v; v > d.limit {
+			return fmt.Errorf("%w: %d entries, at most %d are allowed", errReceipt, v, d.limit)
+		}
 		// An entry takes at least a few bytes: never allocate for more than
 		// the message can hold.
 		r.Entries = make([]apk.Entry, 0, min(v, uint64(len(d.all))/minEntry))
 	case fieldEntry:
+		if uint64(len(r.Entries)) >= d.limit {
+			return fmt.Errorf("%w: more than %d entries", errReceipt, d.limit)
+		}
 		r.Entries = append(r.Entries, apk.Entry{})
 		err = d.entry(&r.Entries[len(r.Entries)-1], b)
 	default:

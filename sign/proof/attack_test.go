@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/klauspost/compress/gzip"
 
 	"github.com/cairn-dev/cairn/assemble/kit"
 	"github.com/cairn-dev/cairn/packages/apk"
@@ -194,6 +195,10 @@ func TestAttacks(t *testing.T) {
 			"derive: package app-1-r0: sha256 of the file is …, expected …"},
 		{"lock with another data hash", func(f *forger) { f.locked("app").Data.Checksum = lock.Checksum(apk.SHA256{1}) },
 			"derive: package app-1-r0: data section: found sha256-"},
+		{"layer twice", func(f *forger) {
+			f.image.Layers = append(f.image.Layers, f.image.Layers[f.top()])
+			f.config.RootFS.DiffIDs = append(f.config.RootFS.DiffIDs, f.config.RootFS.DiffIDs[f.top()-1])
+		}, "linux/amd64: layer 3 (sha256:…): not explained: 3 layers were derived"},
 		{"layer appended", func(f *forger) {
 			f.image.Layers = append(f.image.Layers, f.image.Layers[0])
 			f.layers(slices.Concat(member(t, "usr/bin/evil", "boo", 0o4755), make([]byte, 1024)))
@@ -216,7 +221,59 @@ func TestAttacks(t *testing.T) {
 		{"annotation of the index", func(f *forger) { f.index.Annotations["a"] = "b" },
 			`image index: at annotations.a: found "b", expected nothing`},
 		{"another platform", func(f *forger) { f.index.Manifests[0].Platform.Architecture = "arm64" },
-			"linux/amd64: no image for this architecture\nimage sha256:…: not explained: the kit is for [x86_64]"},
+			"image sha256:…: not explained: the kit is for [x86_64]\nlinux/amd64: no image for this architecture"},
+		{"another version of the system", func(f *forger) { f.index.Manifests[0].Platform.OSVersion = "10" },
+			"image sha256:…: not explained: the kit is for [x86_64]\nlinux/amd64: no image for this architecture"},
+		{"two images for one platform", func(f *forger) { f.index.Manifests = append(f.index.Manifests, f.index.Manifests[0]) },
+			"image sha256:…: not explained: the kit is for [x86_64]"},
+		{"thousands of images", func(f *forger) { f.index.Manifests = slices.Repeat(f.index.Manifests, 4000) },
+			"image index: 4000 images, expected at most 64"},
+		{"package for another architecture", func(f *forger) {
+			s := app("1-r0", "program\n")
+			s.Package.Arch, s.Sign, s.Algorithm = "aarch64", f.key, "RSA256"
+			f.swap("app", s)
+		}, `linux/amd64: layer 0 (verbatim sha256:…): package app-1-r0: it is for "aarch64", the image for x86_64`},
+		{"another place for a layer", func(f *forger) { f.image.Layers[0].URLs = []string{"https://evil.example/"} },
+			`linux/amd64: manifest: at layers[0].urls: found ["https://evil.example/"], expected nothing`},
+		{"content in a descriptor", func(f *forger) { f.image.Layers[0].Data = []byte("evil") },
+			`linux/amd64: manifest: at layers[0].data: found "ZXZpbA==", expected nothing`},
+		{"annotation of a layer", func(f *forger) { f.image.Layers[0].Annotations = map[string]string{"a": "b"} },
+			`linux/amd64: manifest: at layers[0].annotations: found {"a":"b"}, expected nothing`},
+		{"subject", func(f *forger) { f.image.Subject = &v1.Descriptor{Digest: f.image.Config.Digest, Size: 2} },
+			`linux/amd64: manifest: at subject: found {`},
+		{"media type of the configuration", func(f *forger) { f.image.Config.MediaType = "application/vnd.docker.container.image.v1+json" },
+			`linux/amd64: manifest: at config.mediaType: found "application/vnd.docker.container.image.v1+json", expected "application/vnd.oci.image.config.v1+json"`},
+		{"media type of an image", func(f *forger) {
+			f.index.Manifests[0].MediaType = "application/vnd.docker.distribution.manifest.v2+json"
+		}, `image index: at manifests[0].mediaType: found "application/vnd.docker.distribution.manifest.v2+json"`},
+		{"size of an image", func(f *forger) { f.sizes = 1 }, `image index: at manifests[0].size: found `},
+		{"operating system", func(f *forger) { f.config.OS = "windows" }, `linux/amd64: configuration: at os: found "windows", expected "linux"`},
+		{"architecture of the configuration", func(f *forger) { f.config.Architecture = "arm64" },
+			`linux/amd64: configuration: at architecture: found "arm64", expected "amd64"`},
+		{"variant", func(f *forger) { f.config.Variant = "v3" }, `linux/amd64: configuration: at variant: found "v3", expected nothing`},
+		{"health check", func(f *forger) { f.config.Config.Healthcheck = &v1.HealthConfig{Test: []string{"CMD", "/bin/sh"}} },
+			`linux/amd64: configuration: at config.Healthcheck: found {"Test":["CMD","/bin/sh"]}, expected nothing`},
+		{"on build", func(f *forger) { f.config.Config.OnBuild = []string{"RUN evil"} },
+			`linux/amd64: configuration: at config.OnBuild: found ["RUN evil"], expected nothing`},
+		{"exposed port", func(f *forger) { f.config.Config.ExposedPorts = map[string]struct{}{"22/tcp": {}} },
+			`linux/amd64: configuration: at config.ExposedPorts: found {"22/tcp":{}}, expected nothing`},
+		{"empty layer in the history", func(f *forger) { f.config.History = append(f.config.History, v1.History{EmptyLayer: true}) },
+			`linux/amd64: configuration: at history[3]: found {"created":"0001-01-01T00:00:00Z","empty_layer":true}, expected nothing`},
+		{"whiteout in the top layer", func(f *forger) {
+			f.layer(f.top(), insert(f.tar(f.top()), member(t, "usr/bin/.wh.app", "", 0o644)))
+		}, "found file usr/bin/.wh.app (mode 0644, owner 0:0, time 0, 0 bytes), expected the end of the archive"},
+		{"files behind the end of the archive", func(f *forger) {
+			f.layer(f.top(), slices.Concat(f.tar(f.top()), member(t, "usr/bin/evil", "boo", 0o4755), make([]byte, 1024)))
+		}, "found bytes after the end of the archive: differs from the plan"},
+		{"one more gzip member", func(f *forger) {
+			f.blob(f.top(), func(b []byte) []byte { return append(b, zipped(t, member(t, "evil", "boo", 0o4755))...) })
+		}, "found bytes after the end of the archive: differs from the plan"},
+		{"bytes behind the gzip stream", func(f *forger) {
+			f.blob(f.top(), func(b []byte) []byte { return append(b, "hello, world"...) })
+		}, "linux/amd64: layer 2 (top sha256:…): gzip: invalid header"},
+		{"top layer cut short", func(f *forger) {
+			f.blob(f.top(), func(b []byte) []byte { return b[:len(b)-9] })
+		}, "linux/amd64: layer 2 (top sha256:…): "},
 		{"one more image", func(f *forger) {
 			d := f.index.Manifests[0]
 			d.Platform = &v1.Platform{OS: "linux", Architecture: "arm64"}
@@ -259,6 +316,25 @@ func (f *forger) layers(tar []byte) {
 	f.t.Helper()
 	f.config.RootFS.DiffIDs = append(f.config.RootFS.DiffIDs, v1.Hash{})
 	f.layer(len(f.image.Layers)-1, tar)
+}
+
+// blob changes the stored bytes of a layer.
+func (f *forger) blob(i int, change func([]byte) []byte) {
+	d := &f.image.Layers[i]
+	point(d, f.put(change(bytes.Clone(f.blobs[d.Digest]))))
+}
+
+func zipped(t testing.TB, b []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	if _, err := z.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
 }
 
 // file changes a file of the kit, with its digest.

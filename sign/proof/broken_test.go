@@ -199,7 +199,7 @@ func TestUnsafeChoicesAreShown(t *testing.T) {
 func TestTextsDoNotSteerTerminals(t *testing.T) {
 	w := newWorld(t)
 	f := w.forger("")
-	const evil = "https://example.org/\x1b[2K\rproved\u009b"
+	const evil = "https://example.org/\x1b[2K\rproved\u009b\u202e\nsha256:0: proved"
 	f.kit.Indexes[0].URL, f.kit.Lock.Cairn.Indexes[0].URL = evil, evil
 	f.config.Config.User = "nobody\x1b[2J"
 	r, err := Prove(t.Context(), f.seal(), Options{})
@@ -210,12 +210,12 @@ func TestTextsDoNotSteerTerminals(t *testing.T) {
 	for _, l := range r.Images[0].Layers {
 		texts = append(texts, l.Proof, l.Problem)
 	}
-	for _, s := range append(texts, r.RestsOn...) {
-		if strings.ContainsAny(s, "\x1b\r\u009b") {
+	for i, s := range append(texts, r.RestsOn...) {
+		if strings.ContainsAny(s, "\x1b\r\u009b\u202e") || i > 0 && strings.Contains(s, "\n") {
 			t.Errorf("%q", s)
 		}
 	}
-	if !strings.Contains(strings.Join(texts, ""), "https://example.org/\ufffd[2K\ufffdproved\ufffd") {
+	if !strings.Contains(strings.Join(texts, ""), "https://example.org/\ufffd[2K\ufffdproved\ufffd\ufffd; sha256:0: proved") {
 		t.Errorf("%q: the test does not reach the text", texts)
 	}
 }

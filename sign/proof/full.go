@@ -57,43 +57,59 @@ func (p *prover) receipt(ctx context.Context, l *LayerReport, d v1.Descriptor, r
 	return nil
 }
 
-// readOthers derives the receipts of the packages that are no layer as they are:
-// those in packed and rewritten layers, and those without content. They are read
-// from their repositories.
-func (p *prover) readOthers(ctx context.Context) error {
+// readAll reads the packages that are no layer as they are, of all architectures.
+// Nothing is asked of repositories that the kit names once the image has failed.
+func (p *prover) readAll(ctx context.Context) error {
 	for i := range p.derived.Planned {
-		arch := p.derived.Planned[i].Arch.APK
-		others := p.others(i)
-		if len(others) == 0 {
-			continue
+		if !p.options.Full || len(p.report.Problems) > 0 {
+			return nil
 		}
-		if p.options.Fetch == nil {
-			p.unread += len(others)
-			continue
-		}
-		l := *p.kit.Lock
-		l.Contents.Packages = nil
-		for _, locked := range p.kit.Lock.For(arch) {
-			if others[locked.Checksum] != nil {
-				l.Contents.Packages = append(l.Contents.Packages, locked)
-			}
-		}
-		again, err := p.options.Fetch(ctx, &l, arch)
-		if errors.Is(err, store.ErrMismatch) || errors.Is(err, store.ErrHostile) || errors.Is(err, store.ErrMalformed) {
-			p.fail("%s: %v", arch, err)
-			continue
-		}
-		if err != nil {
+		if err := p.readOthers(ctx, i); err != nil {
 			return err
 		}
-		for _, r := range again {
-			if want := others[r.Package.Checksum]; want == nil || want.Digest() != r.Digest() {
-				p.fail("%s: package %s: the receipt in the kit is not that of the package in its repository", arch, r.ID())
-			}
-			delete(others, r.Package.Checksum)
-		}
-		p.unread += len(others)
 	}
+	return nil
+}
+
+// readOthers derives the receipts of the packages of an architecture that are no
+// layer as they are, once: those in packed, rewritten and apko's layers, and those
+// without content. They are read from their repositories.
+func (p *prover) readOthers(ctx context.Context, i int) error {
+	arch := p.derived.Planned[i].Arch.APK
+	others := p.others(i)
+	if len(others) == 0 || p.fetched[i] {
+		return nil
+	}
+	if p.fetched == nil {
+		p.fetched = map[int]bool{}
+	}
+	p.fetched[i] = true
+	if p.options.Fetch == nil {
+		p.unread += len(others)
+		return nil
+	}
+	l := *p.kit.Lock
+	l.Contents.Packages = nil
+	for _, locked := range p.kit.Lock.For(arch) {
+		if others[locked.Checksum] != nil {
+			l.Contents.Packages = append(l.Contents.Packages, locked)
+		}
+	}
+	again, err := p.options.Fetch(ctx, &l, arch)
+	if errors.Is(err, store.ErrMismatch) || errors.Is(err, store.ErrHostile) || errors.Is(err, store.ErrMalformed) {
+		p.fail("%s: %v", arch, err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, r := range again {
+		if want := others[r.Package.Checksum]; want == nil || want.Digest() != r.Digest() {
+			p.fail("%s: package %s: the receipt in the kit is not that of the package in its repository", arch, r.ID())
+		}
+		delete(others, r.Package.Checksum)
+	}
+	p.unread += len(others)
 	return nil
 }
 

@@ -1,10 +1,14 @@
 package proof
 
 import (
+	"bytes"
 	"maps"
 	"slices"
 	"testing"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/cairn-dev/cairn/assemble/baseimage"
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/store"
 )
@@ -81,4 +85,35 @@ func forge(e *apk.Entry, field uint8, n int64, text string) {
 	case 13:
 		e.Type, e.Size, e.Path = apk.TypeDir, 0, text
 	}
+}
+
+// FuzzForgedBase gives a base image any list of files, which the lock then has too.
+// Planning from it must end, and once the layers are read no other list than the
+// true one may pass.
+func FuzzForgedBase(f *testing.F) {
+	w := newWorld(f)
+	digest := w.onBase()
+	honest := w.forger("")
+	list, keys := honest.kit.Bases[0].Image.Files(), w.pinned()
+	f.Add(list)
+	f.Add(otherRoot(list))
+	f.Fuzz(func(t *testing.T, forged []byte) {
+		own := *honest
+		own.t, own.blobs, own.referrers, own.read = t, maps.Clone(honest.blobs), nil, map[v1.Hash]int64{}
+		k, l, own2 := *honest.kit, *honest.kit.Lock, *honest.kit.Lock.Cairn
+		own2.Request.Base = slices.Clone(own2.Request.Base)
+		l.Cairn, k.Lock = &own2, &l
+		k.Bases, k.Settings.Bases = slices.Clone(k.Bases), slices.Clone(k.Settings.Bases)
+		own.kit = &k
+		if own.ofBase(func(p *baseimage.Pieces) { p.Files = forged }) != nil {
+			return
+		}
+		own2.Request.Base[0].Files = k.Bases[0].Image.FilesDigest()
+		report, err := Prove(t.Context(), own.seal(), Options{Keys: keys, Bases: []v1.Hash{digest}, Full: true, Fetch: w.fetch})
+		if err != nil {
+			t.Error(err)
+		} else if (report.Verdict == Proved) != bytes.Equal(forged, list) {
+			t.Errorf("verdict %q: %v", report.Verdict, report.Problems)
+		}
+	})
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/cairn-dev/cairn/assemble"
 	"github.com/cairn-dev/cairn/assemble/config"
+	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/assemble/kit"
 	"github.com/cairn-dev/cairn/packages"
 	"github.com/cairn-dev/cairn/packages/apk"
@@ -39,6 +40,8 @@ type world struct {
 	ws    *packages.Workspace
 	key   *apktest.Key
 	specs []apktest.Spec
+	// under is the directory of a base image, compat is Options.Compat.
+	under, compat string
 }
 
 func newWorld(t testing.TB, specs ...apktest.Spec) *world {
@@ -117,18 +120,58 @@ func (w *world) build(more string) (*assemble.Result, string) {
 	for _, s := range w.specs {
 		names = append(names, s.Package.Name)
 	}
-	path := w.write("image.yaml", "contents:\n  repositories: ["+w.dir+"/repo]\n  keyring: ["+w.dir+"/key.rsa.pub]\n  packages: ["+
-		strings.Join(names, ", ")+"]\narchs: [x86_64]\nentrypoint: {command: /usr/bin/app}\n"+more)
-	cfg, err := config.Load(path, config.Options{})
-	if err != nil {
-		w.t.Fatal(err)
+	if w.under != "" {
+		more = "  baseimage: {image: " + w.under + ", apkindex: " + w.under + "-metadata}\n" + more
 	}
+	cfg := w.load("image.yaml", strings.Join(names, ", "), more)
 	out := filepath.Join(w.t.TempDir(), "out")
-	r, err := assemble.Build(w.t.Context(), w.ws, cfg, assemble.Options{Kit: true, Outputs: []string{out + "/"}})
+	r, err := assemble.Build(w.t.Context(), w.ws, cfg, assemble.Options{Kit: true, Compat: w.compat, Outputs: []string{out + "/"}})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return r, out
+}
+
+// load writes a configuration; more begins within contents when it is indented.
+func (w *world) load(name, packages, more string) *config.Config {
+	w.t.Helper()
+	entrypoint := "entrypoint: {command: /usr/bin/app}\n"
+	if w.under != "" {
+		entrypoint = "" // the base image has it
+	}
+	path := w.write(name, "archs: [x86_64]\n"+entrypoint+"contents:\n  repositories: ["+w.dir+"/repo]\n  keyring: ["+w.dir+"/key.rsa.pub]\n  packages: ["+
+		packages+"]\n"+more)
+	cfg, err := config.Load(path, config.Options{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return cfg
+}
+
+// onBase builds a base image of the package base, and puts the images that are
+// built from now on on top of it.
+func (w *world) onBase() v1.Hash {
+	w.t.Helper()
+	under := filepath.Join(w.dir, "under")
+	r, err := assemble.Build(w.t.Context(), w.ws, w.load("under.yaml", "base", ""), assemble.Options{Outputs: []string{under + "/"}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	img := r.Index.Images()[0]
+	installed, err := image.ReadFile(w.t.Context(), img, "usr/lib/apk/db/installed", "lib/apk/db/installed")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.MkdirAll(under+"-metadata/x86_64", 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+	w.write("under-metadata/x86_64/APKINDEX", string(installed))
+	w.under = under
+	digest, err := img.Digest()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return digest
 }
 
 // forger holds an image in memory, changes it and makes all digests fit again,
@@ -142,6 +185,8 @@ type forger struct {
 	kit    *kit.Kit
 	// noKit, sameKit: the kit is left out, or is not made to fit the image.
 	noKit, sameKit bool
+	sizes          int64 // what the index says too much of the image's size
+	key            *apktest.Key
 	read           map[v1.Hash]int64 // bytes by blob
 	sealed         v1.Descriptor
 	referrers      []v1.Descriptor
@@ -150,7 +195,7 @@ type forger struct {
 func (w *world) forger(more string) *forger {
 	w.t.Helper()
 	r, out := w.build(more)
-	f := &forger{t: w.t, blobs: map[v1.Hash][]byte{}, kit: r.Kit, read: map[v1.Hash]int64{}}
+	f := &forger{t: w.t, key: w.key, blobs: map[v1.Hash][]byte{}, kit: r.Kit, read: map[v1.Hash]int64{}}
 	names, err := os.ReadDir(filepath.Join(out, "blobs/sha256"))
 	if err != nil {
 		w.t.Fatal(err)
@@ -199,6 +244,7 @@ func (f *forger) seal() *forger {
 	f.t.Helper()
 	point(&f.image.Config, f.encode(&f.config))
 	point(&f.index.Manifests[0], f.encode(&f.image))
+	f.index.Manifests[0].Size += f.sizes
 	f.sealed = f.encode(&f.index)
 	f.sealed.MediaType = types.OCIImageIndex
 	if f.noKit {
@@ -222,15 +268,7 @@ func (f *forger) seal() *forger {
 // layer replaces the content of a layer, with the right digests everywhere.
 func (f *forger) layer(i int, tar []byte) {
 	f.t.Helper()
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	if _, err := z.Write(tar); err != nil {
-		f.t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		f.t.Fatal(err)
-	}
-	point(&f.image.Layers[i], f.put(b.Bytes()))
+	point(&f.image.Layers[i], f.put(zipped(f.t, tar)))
 	f.config.RootFS.DiffIDs[i] = f.put(tar).Digest
 }
 

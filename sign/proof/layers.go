@@ -21,40 +21,71 @@ import (
 
 // layers proves the layers of one image. The layers it returns are the derived
 // ones, with the digests of those that had to be read; ok is false when they are
-// not the image's.
+// not the image's. A base image's come first, and are in none of the lists.
 func (p *prover) layers(ctx context.Context, i int, c *child) (_ []layer.Layer, ok bool, err error) {
 	planned := &p.derived.Planned[i]
-	receipts := p.derived.Receipts(i)
+	below, err := p.base(ctx, planned)
+	if err != nil {
+		return nil, false, err
+	}
 	outline := planned.Layers.Outline()
 	r := ImageReport{Arch: planned.Arch.String(), Digest: c.desc.Digest, Layers: []LayerReport{}}
 	ok = true
-	for n := range max(len(outline), len(c.manifest.Layers)) {
-		l := &LayerReport{}
-		switch {
-		case n >= len(c.manifest.Layers):
-			l.Kind, l.Packages = string(outline[n].Kind), names(receipts, outline[n].Packages)
-			l.Problem = "missing"
-		case n >= len(outline):
-			l.Digest = c.manifest.Layers[n].Digest
-			l.Problem = fmt.Sprintf("not explained: %d layers were derived", len(outline))
-		default:
-			l.Digest = c.manifest.Layers[n].Digest
-			l.Kind, l.Packages = string(outline[n].Kind), names(receipts, outline[n].Packages)
-			before := p.img.n
-			if err := p.layer(ctx, l, planned, n, &outline[n], c, receipts); err != nil {
-				return nil, false, err
-			}
-			l.Read = p.img.n - before
+	for n := range max(len(below.layers)+len(outline), len(c.manifest.Layers)) {
+		at := &position{i: i, n: n - len(below.layers), below: len(below.layers), planned: planned, child: c, receipts: p.derived.Receipts(i)}
+		if n < len(c.manifest.Layers) {
+			at.desc = &c.manifest.Layers[n]
+		}
+		var l *LayerReport
+		if n < len(below.layers) {
+			l = below.layer(n, at.desc)
+		} else if l, err = p.layer(ctx, at, outline); err != nil {
+			return nil, false, err
 		}
 		if l.Problem != "" {
 			ok = false
 			p.fail("%s: layer %d (%s): %s", r.Arch, n, l.name(), l.Problem)
 		}
+		if l.Unproved != "" {
+			p.report.Unproved = append(p.report.Unproved, fmt.Sprintf("%s: layer %d (%s): %s", r.Arch, n, l.name(), l.Unproved))
+		}
 		r.Layers = append(r.Layers, *l)
 	}
-	p.unseen(planned.Arch.APK, receipts, outline)
+	p.unseen(planned.Arch.APK, p.derived.Receipts(i), outline)
 	p.report.Images = append(p.report.Images, r)
 	return outline, ok, nil
+}
+
+// position is where a layer stands.
+type position struct {
+	i        int            // in Derivation.Planned
+	n, below int            // among the derived layers, and how many of a base image are below
+	desc     *v1.Descriptor // in the image; nil: it has none there
+	planned  *assemble.Planned
+	child    *child
+	receipts []*store.Receipt
+}
+
+// layer proves one layer: that it is the derived one.
+func (p *prover) layer(ctx context.Context, at *position, outline []layer.Layer) (*LayerReport, error) {
+	l := &LayerReport{}
+	if at.desc != nil {
+		l.Digest = at.desc.Digest
+	}
+	if at.n >= len(outline) {
+		l.Problem = fmt.Sprintf("not explained: %d layers were derived", at.below+len(outline))
+		return l, nil
+	}
+	want := &outline[at.n]
+	l.Kind, l.Packages = string(want.Kind), names(at.receipts, want.Packages)
+	if at.desc == nil {
+		l.Problem = "missing"
+		return l, nil
+	}
+	before := p.img.n
+	err := p.compareLayer(ctx, l, at, want)
+	l.Read = p.img.n - before
+	return l, err
 }
 
 // name is how a problem names a layer: by kind and digest, as far as it has them.
@@ -83,69 +114,54 @@ func (p *prover) unseen(arch string, receipts []*store.Receipt, outline []layer.
 		}
 	}
 	for i, r := range receipts {
-		if v := p.vouched[packageKey{arch, r.Package.Checksum}]; !seen[i] && v.problem != "" {
+		if v := p.voucher(arch, r); !seen[i] && v.problem != "" {
 			p.fail("package %s: %s", r.ID(), v.problem)
 		}
 	}
 }
 
-// layer proves one layer.
-func (p *prover) layer(ctx context.Context, l *LayerReport, planned *assemble.Planned, n int, want *layer.Layer, c *child, receipts []*store.Receipt) error {
+// compareLayer compares one layer with the derived one.
+func (p *prover) compareLayer(ctx context.Context, l *LayerReport, at *position, want *layer.Layer) error {
 	var vouchers []string
 	for _, i := range want.Packages {
-		v := p.vouched[packageKey{planned.Arch.APK, receipts[i].Package.Checksum}]
+		v := p.voucher(at.planned.Arch.APK, at.receipts[i])
 		if v.problem != "" {
-			l.Problem = "package " + receipts[i].ID() + ": " + v.problem
+			l.Problem = "package " + at.receipts[i].ID() + ": " + v.problem
 			return nil
 		}
 		vouchers = append(vouchers, v.text)
 	}
-	d := c.manifest.Layers[n]
-	if d.MediaType != types.OCILayer {
+	d := *at.desc
+	switch {
+	case d.MediaType != types.OCILayer:
 		l.Problem = fmt.Sprintf("media type %.100q, expected %q", d.MediaType, types.OCILayer)
 		return nil
+	case at.planned.Layers.NeedsPackages():
+		return p.apkoLayer(ctx, l, at, want)
+	case want.Kind != layer.Verbatim:
+		return p.derivedLayer(ctx, l, at, want, len(vouchers))
 	}
-	if want.Kind == layer.Verbatim {
-		r := receipts[want.Packages[0]]
-		if d.Digest != want.Digest || d.Size != want.Size {
-			l.Problem = fmt.Sprintf("found %s of %d bytes, expected the data section of %s: %s of %d bytes", d.Digest, d.Size, r.ID(), want.Digest, want.Size)
-			return nil
-		}
-		l.Proof = "is the data section of " + r.ID() + ", " + vouchers[0]
-		if p.options.Full {
-			return p.receipt(ctx, l, d, r)
-		}
+	r := at.receipts[want.Packages[0]]
+	if d.Digest != want.Digest || d.Size != want.Size {
+		l.Problem = fmt.Sprintf("found %s of %d bytes, expected the data section of %s: %s of %d bytes", d.Digest, d.Size, r.ID(), want.Digest, want.Size)
 		return nil
 	}
-	return p.derivedLayer(ctx, l, planned.Layers, n, want, d, len(vouchers))
+	l.Proof = "is the data section of " + r.ID() + ", " + vouchers[0]
+	if p.options.Full {
+		return p.receipt(ctx, l, d, r)
+	}
+	return nil
 }
 
 // derivedLayer reads a layer that is no package as it is, and compares it with
 // what the plan makes of it.
-func (p *prover) derivedLayer(ctx context.Context, l *LayerReport, plan *layer.Plan, n int, want *layer.Layer, d v1.Descriptor, packages int) (err error) {
-	rc, err := p.img.OpenBlob(ctx, d)
-	if err != nil {
+func (p *prover) derivedLayer(ctx context.Context, l *LayerReport, at *position, want *layer.Layer, packages int) error {
+	tar, err := p.inflated(ctx, l, *at.desc, func(tar io.Reader) error { return at.planned.Layers.Check(at.n, tar) })
+	if err != nil || l.Problem != "" {
 		return err
 	}
-	defer func() { err = errors.Join(err, rc.Close()) }()
-	blob := &tee{r: rc}
-	z, err := gzip.NewReader(blob)
-	if err != nil {
-		return p.unreadable(l, blob, err)
-	}
-	tar := &hashed{r: io.LimitReader(z, maxLayer), sum: sha256.New()}
-	if err := plan.Check(n, tar); err != nil {
-		if blob.err != nil {
-			return blob.err
-		}
-		l.Problem = err.Error()
-		return nil
-	}
-	if _, err := io.Copy(io.Discard, blob); err != nil { // its digest is checked at the end
-		return err
-	}
-	want.Digest, want.Size = d.Digest, d.Size
-	want.DiffID, want.Inflated = v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(tar.sum.Sum(nil))}, tar.n
+	want.Digest, want.Size = at.desc.Digest, at.desc.Size
+	want.DiffID, want.Inflated = tar.hash(), tar.n
 	switch want.Kind {
 	case layer.Top:
 		l.Proof = "derived again from configuration, lock and receipts: equal, byte for byte"
@@ -153,6 +169,31 @@ func (p *prover) derivedLayer(ctx context.Context, l *LayerReport, plan *layer.P
 		l.Proof = fmt.Sprintf("derived again from the receipts of %d packages, each vouched for: equal", packages)
 	}
 	return nil
+}
+
+// inflated reads a layer and lets check read what it inflates to; what check finds
+// is a problem of the layer.
+func (p *prover) inflated(ctx context.Context, l *LayerReport, d v1.Descriptor, check func(tar io.Reader) error) (tar *hashed, err error) {
+	rc, err := p.img.OpenBlob(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rc.Close()) }()
+	blob := &tee{r: rc}
+	z, err := gzip.NewReader(blob)
+	if err != nil {
+		return nil, p.unreadable(l, blob, err)
+	}
+	tar = &hashed{r: p.inflating(z), sum: sha256.New()}
+	if err := check(tar); err != nil {
+		if blob.err != nil {
+			return nil, blob.err
+		}
+		l.Problem = err.Error()
+		return tar, nil
+	}
+	_, err = io.Copy(io.Discard, blob) // its digest is checked at the end
+	return tar, err
 }
 
 // unreadable tells a bad layer from one that could not be read.
@@ -178,6 +219,29 @@ func (t *tee) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// inflating reads what a layer inflates to, within the limits.
+func (p *prover) inflating(r io.Reader) io.Reader { return &bounded{r: r, left: maxLayer, of: p.img} }
+
+// bounded fails where a layer inflates to too much: to end there instead would
+// leave the rest of it unseen.
+type bounded struct {
+	r    io.Reader
+	left int64
+	of   *counter
+}
+
+var errInflates = errors.New("inflates to more than is read")
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	b.left -= int64(n)
+	b.of.inflated += int64(n)
+	if b.left < 0 || b.of.inflated > maxInflated {
+		return 0, errInflates
+	}
+	return n, err
+}
+
 // hashed hashes and counts what is read.
 type hashed struct {
 	r   io.Reader
@@ -190,4 +254,9 @@ func (h *hashed) Read(p []byte) (int, error) {
 	h.sum.Write(p[:n])
 	h.n += int64(n)
 	return n, err
+}
+
+// hash is the diff ID of what was read.
+func (h *hashed) hash() v1.Hash {
+	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(h.sum.Sum(nil))}
 }

@@ -60,6 +60,8 @@ var (
 	// ErrNotPinned: all is explained, but by keys, or receipts, that the kit
 	// itself brought and that nobody vouches for.
 	ErrNotPinned = errors.New("not pinned")
+	// ErrNeedsFull: a layer can only be proved by reading the packages.
+	ErrNeedsFull = errors.New("not provable without --full")
 	// ErrNoKit: nothing to prove the image with.
 	ErrNoKit = errors.New("no rebuild kit")
 )
@@ -74,6 +76,13 @@ type Options struct {
 	// pins the receipts. Zero: any lock will do, and unless the packages are
 	// read the verdict is [Consistent] at best.
 	Lock apk.SHA256
+	// Config are the SHA-256 of the configuration and of the files it is made from,
+	// the configuration first ([kit.Digests]). They vouch for what it puts into the
+	// image. None: only the lock does, as far as it goes.
+	Config []apk.SHA256
+	// Bases are the manifests of base images that are trusted. A lock vouches for
+	// the one that it names.
+	Bases []v1.Hash
 	// Full reads the packages and derives their receipts again: from the layers
 	// that are packages as they are, and the others with Fetch.
 	Full bool
@@ -81,6 +90,8 @@ type Options struct {
 	// repositories and returns their receipts, in the lock's order;
 	// [packages.Workspace.Fetch] does. Only Full uses it.
 	Fetch func(ctx context.Context, l *lock.Lock, arch string) ([]*store.Receipt, error)
+	// Store is where Fetch puts packages. apko's layer is written again from there.
+	Store *store.Store
 }
 
 // Verdict is the outcome of a proof.
@@ -90,6 +101,7 @@ type Verdict string
 const (
 	Proved     Verdict = "proved"
 	Consistent Verdict = "consistent, not pinned"
+	Unprovable Verdict = "not provable without --full"
 	Failed     Verdict = "failed"
 )
 
@@ -110,6 +122,8 @@ type Report struct {
 	Images []ImageReport `json:"images"`
 	// Unsafe are the checks that the build was told to leave out.
 	Unsafe []string `json:"unsafe,omitempty"`
+	// Unproved are the layers that only the packages themselves could prove.
+	Unproved []string `json:"unproved,omitempty"`
 	// NotPinned says what keeps a consistent image from being a proved one.
 	NotPinned []string `json:"not_pinned,omitempty"`
 	// RestsOn says what must be true for the verdict to mean something.
@@ -146,27 +160,35 @@ type LayerReport struct {
 	// Proof says why the layer is what it should be; empty when it is not.
 	Proof   string `json:"proof,omitempty"`
 	Problem string `json:"problem,omitempty"`
+	// Unproved says why there is neither.
+	Unproved string `json:"unproved,omitempty"`
 	// Read is the number of compressed bytes of the layer that were downloaded.
 	Read int64 `json:"read"`
 }
 
 // Err is nil for a proof, else an error that wraps [ErrUnproved] and lists the
-// problems, or wraps [ErrNotPinned].
+// problems, or wraps [ErrNeedsFull] or [ErrNotPinned].
 func (r *Report) Err() error {
 	switch r.Verdict {
 	case Proved:
 		return nil
 	case Consistent:
 		return fmt.Errorf("%s: everything is explained, but %w:\n%s", r.Subject, ErrNotPinned, strings.Join(r.NotPinned, "\n"))
+	case Unprovable:
+		return fmt.Errorf("%s: %w:\n%s", r.Subject, ErrNeedsFull, strings.Join(r.Unproved, "\n"))
 	}
 	return fmt.Errorf("%s: %w:\n%s", r.Subject, ErrUnproved, strings.Join(r.Problems, "\n"))
 }
 
 // rank orders the verdicts: of several kits the best one counts.
-var rank = map[Verdict]int{Failed: 0, Consistent: 1, Proved: 2}
+var rank = map[Verdict]int{Failed: 0, Unprovable: 1, Consistent: 2, Proved: 3}
 
-// maxKits is the number of kits that are tried.
-const maxKits = 8
+// Limits on the list of referrers, which whoever may push can make long.
+const (
+	maxKits  = 8         // that are tried
+	maxAsked = 128       // referrers that are asked what they are
+	maxKit   = 256 << 10 // bytes of a kit's manifest
+)
 
 // Prove proves the image that img names. An error means that the proof could not
 // be tried: the image cannot be read, or, [ErrNoKit], has no kit. What speaks
@@ -182,27 +204,43 @@ func Prove(ctx context.Context, img Image, o Options) (*Report, error) {
 		return nil, err
 	}
 	var best *Report
+	var unread error
 	for _, d := range kits {
-		p := &prover{img: counted, options: o, report: &Report{Subject: subject.Digest, Kit: d.Digest, Keys: []Key{}, Images: []ImageReport{}}}
-		err := p.prove(ctx, subject)
+		r, err := tryKit(ctx, counted, subject, d.Digest, o)
 		switch {
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
-		case err != nil && !isFinding(err):
-			return nil, err
 		case err != nil:
-			p.fail("%v", err)
-		}
-		p.conclude()
-		if best == nil || rank[p.report.Verdict] > rank[best.Verdict] {
-			best = p.report
+			unread = errors.Join(unread, err)
+			continue
+		case best == nil || rank[r.Verdict] > rank[best.Verdict]:
+			best = r
 		}
 		if best.Verdict == Proved {
 			break
 		}
 	}
+	// A kit that could not be read may be the one that proves the image.
+	if unread != nil && (best == nil || best.Verdict != Proved) {
+		return nil, unread
+	}
 	best.Downloaded = counted.n
 	return best, nil
+}
+
+// tryKit proves an image with one kit. An error means that something could not be
+// read.
+func tryKit(ctx context.Context, img *counter, subject v1.Descriptor, digest v1.Hash, o Options) (*Report, error) {
+	p := &prover{img: img, options: o, report: &Report{Subject: subject.Digest, Kit: digest, Keys: []Key{}, Images: []ImageReport{}}}
+	err := p.prove(ctx, subject)
+	if err != nil && !isFinding(err) {
+		return nil, err
+	}
+	if err != nil {
+		p.fail("%v", err)
+	}
+	p.conclude()
+	return p.report, nil
 }
 
 // kitsOf lists the kits of an image, in the order of their digests.
@@ -233,11 +271,15 @@ func kitsOf(ctx context.Context, img Image, subject v1.Descriptor) ([]v1.Descrip
 // others, the empty one is all that the list says: then the manifest is asked.
 func ofKits(ctx context.Context, img Image, referrers []v1.Descriptor) ([]v1.Descriptor, error) {
 	var out []v1.Descriptor
+	asked := 0
 	for _, d := range referrers {
 		switch d.ArtifactType {
 		case kit.ArtifactType:
 			out = append(out, d)
 		case "", kit.TypeEmpty:
+			if asked++; asked > maxAsked || d.Size > maxKit {
+				continue
+			}
 			raw, _, err := img.Manifest(ctx, d.Digest)
 			if err != nil {
 				return nil, err
@@ -258,28 +300,33 @@ func (f finding) Unwrap() error { return f.error }
 
 func isFinding(err error) bool {
 	var f finding
-	return errors.As(err, &f) || errors.Is(err, kit.ErrInvalid)
+	return errors.As(err, &f) || errors.Is(err, kit.ErrInvalid) || errors.Is(err, kit.ErrOtherLock)
 }
 
 // conclude gives the verdict, and takes out of the texts what could make a
 // terminal show another one: names come from whoever made the image.
 func (p *prover) conclude() {
 	r := p.report
-	cleanAll(r.Problems)
-	cleanAll(r.RestsOn)
+	cleanAll(r.Problems, clean)
+	cleanAll(r.RestsOn, line)
+	cleanAll(r.NotPinned, clean)
+	cleanAll(r.Unproved, clean)
+	cleanAll(r.Unsafe, line)
 	for i := range r.Keys {
-		r.Keys[i].Name = clean(r.Keys[i].Name)
+		r.Keys[i].Name = line(r.Keys[i].Name)
 	}
 	for i := range r.Images {
 		for n := range r.Images[i].Layers {
 			l := &r.Images[i].Layers[n]
-			l.Proof, l.Problem = clean(l.Proof), clean(l.Problem)
-			cleanAll(l.Packages)
+			l.Proof, l.Problem, l.Unproved = line(l.Proof), line(l.Problem), line(l.Unproved)
+			cleanAll(l.Packages, line)
 		}
 	}
 	switch {
 	case len(r.Problems) > 0:
 		r.Verdict = Failed
+	case len(r.Unproved) > 0:
+		r.Verdict = Unprovable
 	case len(r.NotPinned) > 0:
 		r.Verdict = Consistent
 	default:
@@ -287,19 +334,23 @@ func (p *prover) conclude() {
 	}
 }
 
-// clean replaces control characters other than line feeds.
+// clean replaces what is not seen, such as control characters and marks that turn
+// the direction of text, but for line feeds.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\n' {
+		if !unicode.IsPrint(r) && r != '\n' {
 			return unicode.ReplacementChar
 		}
 		return r
 	}, s)
 }
 
-func cleanAll(list []string) {
+// line is clean for a text of one line.
+func line(s string) string { return strings.ReplaceAll(clean(s), "\n", "; ") }
+
+func cleanAll(list []string, how func(string) string) {
 	for i := range list {
-		list[i] = clean(list[i])
+		list[i] = how(list[i])
 	}
 }
 
@@ -310,7 +361,8 @@ func (p *prover) fail(format string, args ...any) {
 // counter counts what is read.
 type counter struct {
 	Image
-	n int64
+	n        int64
+	inflated int64 // bytes that layers gave
 }
 
 func (c *counter) Manifest(ctx context.Context, digest v1.Hash) ([]byte, types.MediaType, error) {

@@ -10,6 +10,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/cairn-dev/cairn/assemble"
+	"github.com/cairn-dev/cairn/assemble/config"
 	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/assemble/kit"
 	"github.com/cairn-dev/cairn/assemble/layer"
@@ -19,9 +20,13 @@ import (
 
 // Limits on what is read, in bytes.
 const (
-	maxConfig = 16 << 20
-	maxLayer  = 16 << 30 // inflated
+	maxConfig   = 16 << 20
+	maxLayer    = 16 << 30 // inflated
+	maxInflated = 64 << 30 // of all layers, whatever the number of kits
 )
+
+// maxImages is the number of images that an index may have.
+const maxImages = 64
 
 // prover is one try at a proof, with one kit.
 type prover struct {
@@ -30,10 +35,14 @@ type prover struct {
 	report  *Report
 
 	kit      *kit.Kit
+	config   *config.Config
 	vouched  map[packageKey]voucher
 	children []child // of the image index, in its order
 	derived  *assemble.Derivation
-	unread   int // packages whose receipts Full could not derive again
+	fetched  map[int]bool // by position in derived.Planned: readOthers was there
+	unread   int          // packages whose receipts Full could not derive again
+	// lost is the error of reading a blob for something that does not pass it on.
+	lost error
 }
 
 // packageKey is the control section of a package of an architecture.
@@ -55,15 +64,15 @@ type child struct {
 // the proof goes on; an error ends it.
 func (p *prover) prove(ctx context.Context, subject v1.Descriptor) error {
 	var err error
-	if p.kit, err = kit.Read(ctx, p.img, p.report.Kit, subject.Digest); err != nil {
+	if p.kit, err = kit.ReadLocked(ctx, p.img, p.report.Kit, subject.Digest, p.options.Lock); err != nil {
 		return err
 	}
 	p.report.Config, p.report.Settings = p.kit.ConfigDigest(), &p.kit.Settings
 	if p.kit.Lock.Cairn != nil {
 		p.report.Lock = p.kit.Lock.Cairn.Digest
 	}
-	if want := p.options.Lock; !want.IsZero() && p.report.Lock != want {
-		p.fail("lock %s, expected %s", p.report.Lock, want)
+	if err := p.checkConfig(); err != nil {
+		return err
 	}
 	p.vouch()
 	raw, err := p.readChildren(ctx, subject)
@@ -77,10 +86,8 @@ func (p *prover) prove(ctx context.Context, subject v1.Descriptor) error {
 	if err != nil {
 		return err
 	}
-	if p.options.Full {
-		if err := p.readOthers(ctx); err != nil {
-			return err
-		}
+	if err := p.readAll(ctx); err != nil {
+		return err
 	}
 	if complete {
 		if err := p.compare(ctx, written, raw); err != nil {
@@ -92,7 +99,8 @@ func (p *prover) prove(ctx context.Context, subject v1.Descriptor) error {
 	return nil
 }
 
-// readChildren reads the manifests and configurations of the image index.
+// readChildren reads the manifests and configurations of the image index, for the
+// architectures that the kit is for; others are not explained.
 func (p *prover) readChildren(ctx context.Context, subject v1.Descriptor) ([]byte, error) {
 	raw, _, err := p.img.Manifest(ctx, subject.Digest)
 	if err != nil {
@@ -105,7 +113,17 @@ func (p *prover) readChildren(ctx context.Context, subject v1.Descriptor) ([]byt
 	if err != nil {
 		return nil, err
 	}
+	if n := len(index.Manifests); n > maxImages {
+		return nil, finding{fmt.Errorf("image index: %d images, expected at most %d", n, maxImages)}
+	}
+	wanted := p.platforms()
 	for _, d := range index.Manifests {
+		at := slices.IndexFunc(wanted, func(w v1.Platform) bool { return d.Platform != nil && d.Platform.Equals(w) })
+		if at < 0 {
+			p.fail("image %s: not explained: the kit is for %v", d.Digest, p.kit.Settings.Architectures)
+			continue
+		}
+		wanted = slices.Delete(wanted, at, at+1)
 		c := child{desc: d}
 		if c.rawManifest, _, err = p.img.Manifest(ctx, d.Digest); err != nil {
 			return nil, err
@@ -124,22 +142,34 @@ func (p *prover) readChildren(ctx context.Context, subject v1.Descriptor) ([]byt
 	return raw, nil
 }
 
+// platforms are those that the kit says it is for.
+func (p *prover) platforms() []v1.Platform {
+	var out []v1.Platform
+	for _, name := range p.kit.Settings.Architectures {
+		if arch, ok := config.ParseArch(name); ok {
+			out = append(out, *arch.OCI().ToOCIPlatform())
+		}
+	}
+	return out
+}
+
 // derive plans the image again from the kit.
 func (p *prover) derive(ctx context.Context) (*assemble.Derivation, error) {
-	cfg, err := p.kit.Load()
-	if err != nil {
+	var err error
+	if p.config, err = p.kit.Load(); err != nil {
 		return nil, finding{fmt.Errorf("kit: %w", err)}
-	}
-	if cfg.Contents.BaseImage != nil {
-		return nil, finding{errors.New("kit: contents.baseimage: images on a base image cannot be proved yet")}
 	}
 	src := &source{Held: packages.NewHeld(p.kit.Keys), p: p}
 	for i := range p.kit.Packages {
 		src.Add(p.kit.Packages[i].Arch, p.kit.Packages[i].Receipt)
 	}
-	d, err := assemble.Derive(ctx, src, cfg, assemble.OptionsOf(p.kit))
-	if src.unreadable != nil {
-		return nil, src.unreadable
+	o := assemble.OptionsOf(p.kit)
+	if err := p.giveLayers(ctx, o.Bases); err != nil {
+		return nil, finding{fmt.Errorf("kit: %w", err)}
+	}
+	d, err := assemble.Derive(ctx, src, p.config, o)
+	if p.lost != nil {
+		return nil, p.lost
 	}
 	if err != nil {
 		return nil, finding{fmt.Errorf("derive: %w", err)}
@@ -150,7 +180,7 @@ func (p *prover) derive(ctx context.Context) (*assemble.Derivation, error) {
 // images proves the layers of every architecture. What it returns are the layers
 // to make the manifests from; complete is false where that makes no sense.
 func (p *prover) images(ctx context.Context) (written [][]layer.Layer, complete bool, err error) {
-	complete = true
+	complete = len(p.report.Problems) == 0 // an image that is not explained
 	used := make([]bool, len(p.children))
 	for i := range p.derived.Planned {
 		planned := &p.derived.Planned[i]
@@ -231,47 +261,4 @@ func (p *prover) same(what string, found, expected []byte) {
 		return
 	}
 	p.fail("%s: %s", what, difference(found, expected))
-}
-
-// pinsReceipts tells whether the lock says of each package which receipt it has.
-func (p *prover) pinsReceipts() bool {
-	for i := range p.kit.Lock.Contents.Packages {
-		if c := p.kit.Lock.Contents.Packages[i].Cairn; c == nil || c.Receipt.IsZero() {
-			return false
-		}
-	}
-	return true
-}
-
-// restsOn says what the verdict rests on, and what of that nobody gave.
-func (p *prover) restsOn() {
-	r := p.report
-	say := func(format string, args ...any) { r.RestsOn = append(r.RestsOn, fmt.Sprintf(format, args...)) }
-	for _, k := range r.Keys {
-		if k.Pinned {
-			say("key %s (%s), which was given, signing nothing but what its owner built", k.Name, k.Fingerprint)
-		} else {
-			say("key %s (%s), which came with the kit: not pinned", k.Name, k.Fingerprint)
-		}
-	}
-	if len(p.options.Keys) == 0 {
-		r.NotPinned = append(r.NotPinned, "keys: those that came with the image were used\nhint: give --key with the keys that you trust")
-	}
-	more := ""
-	if n := len(p.kit.Files) - 1; n > 0 {
-		more = fmt.Sprintf(", with %d more files", n)
-	}
-	if n := len(p.kit.Settings.Overrides); n > 0 {
-		more += ", changed on the command line"
-	}
-	say("configuration %s%s being the one that is wanted: settings, inline files and paths come from it", r.Config, more)
-	switch {
-	case !p.options.Lock.IsZero() && p.pinsReceipts():
-		say("lock %s, which was given: it says which packages are in, and pins the receipts, which say what is in each", r.Lock)
-	case p.options.Full && p.unread == 0:
-		say("lock %s being the one that is wanted: it says which packages are in; what is in each was read from the packages", r.Lock)
-	default:
-		say("lock %s, which came with the kit, and its receipts, which say what is in each package: not pinned", r.Lock)
-		r.NotPinned = append(r.NotPinned, "receipts: what is in the packages is as the image's own kit says\nhint: give --lockfile with the lock that the image is to be from, or --full to read the packages")
-	}
 }

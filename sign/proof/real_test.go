@@ -96,7 +96,7 @@ func TestRealPackages(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, o := range []proof.Options{{Keys: keys, Lock: lockOf(t, r)}, {Keys: keys, Full: true}} {
-				report, err := sign.Prove(t.Context(), out, sign.ProveOptions{Options: o})
+				report, err := sign.Prove(t.Context(), out, sign.ProveOptions{Options: o, Configuration: cfg})
 				if err != nil || report.Verdict != proof.Proved || report.Subject != r.Digest {
 					t.Fatalf("full %v: %+v, %v", o.Full, report, err)
 				}

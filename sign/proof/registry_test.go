@@ -91,7 +91,7 @@ func fromRegistry(t *testing.T, api bool) {
 }
 
 // lockOf is the digest of the lock that an image was built from.
-func lockOf(t *testing.T, r *assemble.Result) apk.SHA256 {
+func lockOf(t testing.TB, r *assemble.Result) apk.SHA256 {
 	t.Helper()
 	b, err := r.Lock.Marshal()
 	if err != nil {
@@ -147,7 +147,7 @@ func buildBoth(t *testing.T) (*assemble.Result, []repository.Key) {
 }
 
 // push puts an image and its kit into a registry.
-func push(t *testing.T, to string, r *assemble.Result) {
+func push(t testing.TB, to string, r *assemble.Result) {
 	t.Helper()
 	tag, err := name.ParseReference(to)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/klauspost/compress/gzip"
@@ -24,8 +25,6 @@ const maxMember = 64 << 20
 type source struct {
 	*packages.Held
 	p *prover
-	// unreadable is the error of reading the image, as opposed to not finding.
-	unreadable error
 }
 
 // ReadFiles finds files of a package: in the layer that is the package as it is,
@@ -97,29 +96,29 @@ func (s *source) candidates(r *store.Receipt) []v1.Descriptor {
 func (s *source) find(ctx context.Context, d v1.Descriptor, wanted map[apk.SHA256][]byte, missing int) (n int, err error) {
 	rc, err := s.p.img.OpenBlob(ctx, d)
 	if err != nil {
-		s.unreadable = err
+		s.p.lost = err
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, rc.Close()) }()
 	blob := &tee{r: rc}
 	z, err := gzip.NewReader(blob)
 	if err != nil {
-		s.unreadable = blob.err
+		s.p.lost = blob.err
 		return 0, blob.err
 	}
-	t := tar.NewReader(io.LimitReader(z, maxLayer))
+	t := tar.NewReader(s.p.inflating(z))
 	for n < missing {
 		h, err := t.Next()
 		if err != nil { // the end, or a layer that is refused when it is compared
-			s.unreadable = blob.err
+			s.p.lost = blob.err
 			return n, blob.err
 		}
-		if h.Typeflag != tar.TypeReg || h.Size > maxMember {
+		if h.Typeflag != tar.TypeReg || h.Size > maxMember || sparse(h) {
 			continue
 		}
 		b, err := io.ReadAll(t)
 		if err != nil {
-			s.unreadable = blob.err
+			s.p.lost = blob.err
 			return n, blob.err
 		}
 		if have, ok := wanted[sha256.Sum256(b)]; ok && have == nil {
@@ -128,4 +127,15 @@ func (s *source) find(ctx context.Context, d v1.Descriptor, wanted map[apk.SHA25
 		}
 	}
 	return n, nil
+}
+
+// sparse tells whether a member is more than what is stored of it: no package has
+// such.
+func sparse(h *tar.Header) bool {
+	for k := range h.PAXRecords {
+		if strings.HasPrefix(k, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
 }

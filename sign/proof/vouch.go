@@ -10,6 +10,7 @@ import (
 	"github.com/cairn-dev/cairn/assemble/kit"
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/repository"
+	"github.com/cairn-dev/cairn/packages/store"
 )
 
 // voucher says who vouches for a package's control section, and so for the
@@ -31,12 +32,17 @@ func (p *prover) vouch() {
 		}
 	}
 	v := &vouching{ring: ring, pinned: pinned, used: map[apk.SHA256]*Key{}}
-	indexes := v.indexes(p.kit)
 	p.vouched = map[packageKey]voucher{}
+	var pending []*kit.Package
 	for i := range p.kit.Packages {
 		pkg := &p.kit.Packages[i]
-		p.vouched[packageKey{pkg.Arch, pkg.Receipt.Package.Checksum}] = v.voucherOf(pkg, indexes)
+		own, done := v.bySignature(pkg)
+		p.vouched[packageKey{pkg.Arch, pkg.Receipt.Package.Checksum}] = own
+		if !done {
+			pending = append(pending, pkg)
+		}
 	}
+	v.byIndexes(p, pending)
 	for _, k := range v.used {
 		p.report.Keys = append(p.report.Keys, *k)
 	}
@@ -45,30 +51,19 @@ func (p *prover) vouch() {
 	})
 }
 
+// voucher is that of a package of an architecture. One that is not known has none.
+func (p *prover) voucher(arch string, r *store.Receipt) voucher {
+	v, ok := p.vouched[packageKey{arch, r.Package.Checksum}]
+	if !ok {
+		return voucher{problem: "not in the kit"}
+	}
+	return v
+}
+
 type vouching struct {
 	ring   *repository.Keyring
 	pinned bool
 	used   map[apk.SHA256]*Key
-}
-
-// index is one of the kit's, with what its signature is worth.
-type index struct {
-	kit.Index
-	parsed *repository.Index // nil when it counts for nothing
-	err    error
-}
-
-func (v *vouching) indexes(k *kit.Kit) []index {
-	var out []index
-	for _, ix := range k.Indexes {
-		i := index{Index: ix}
-		i.parsed, i.err = repository.ReadIndex(bytes.NewReader(ix.Raw), repository.ReadOptions{Keyring: v.ring})
-		if i.err == nil {
-			v.use(i.parsed.SignedBy.Name, i.parsed.SignedBy.Fingerprint).Indexes++
-		}
-		out = append(out, i)
-	}
-	return out
 }
 
 func (v *vouching) use(name string, fingerprint apk.SHA256) *Key {
@@ -85,41 +80,55 @@ func (v *vouching) use(name string, fingerprint apk.SHA256) *Key {
 	return k
 }
 
-// voucherOf prefers a package's own signature over an index.
-func (v *vouching) voucherOf(pkg *kit.Package, indexes []index) voucher {
+// bySignature says what is known of a package without an index; done is false when
+// one may vouch for it.
+func (v *vouching) bySignature(pkg *kit.Package) (_ voucher, done bool) {
 	r := pkg.Receipt
 	if r.Package.DataHash.IsZero() {
-		return voucher{problem: "its control section names no hash of the data section"}
+		return voucher{problem: "its control section names no hash of the data section"}, true
+	}
+	if a := r.Package.Arch; a != "" && a != pkg.Arch && a != "noarch" {
+		return voucher{problem: fmt.Sprintf("it is for %.20q, the image for %s", a, pkg.Arch)}, true
 	}
 	if key, ok := kit.SignedBy(pkg, v.ring); ok {
 		k := v.use(key.Name, key.Fingerprint)
 		k.Packages++
-		return voucher{text: "control section signed by " + k.Name}
+		return voucher{text: "control section signed by " + k.Name}, true
 	}
 	why := "not signed"
 	if r.SignatureKey != "" {
 		why = "signed by " + r.SignatureKey + ", which is no allowed key"
 	}
-	var reasons []error
-	for i := range indexes {
-		ix := &indexes[i]
-		if ix.Arch != pkg.Arch {
+	return voucher{problem: "its control section is " + why + ", and no index signed by an allowed key lists it"}, false
+}
+
+// byIndexes asks the kit's indexes for the packages that are pending. One index is
+// held at a time: whoever made the kit decides how large they are.
+func (v *vouching) byIndexes(p *prover, pending []*kit.Package) {
+	reasons := map[string][]error{} // by architecture
+	for i := range p.kit.Indexes {
+		ix := &p.kit.Indexes[i]
+		parsed, err := repository.ReadIndex(bytes.NewReader(ix.Raw), repository.ReadOptions{Keyring: v.ring})
+		if err != nil {
+			reasons[ix.Arch] = append(reasons[ix.Arch], fmt.Errorf("%s: %w", ix.URL, err))
 			continue
 		}
-		if ix.err != nil {
-			reasons = append(reasons, fmt.Errorf("%s: %w", ix.URL, ix.err))
-			continue
-		}
-		if lists(ix.parsed, &r.Package) {
-			k := v.use(ix.parsed.SignedBy.Name, ix.parsed.SignedBy.Fingerprint)
-			return voucher{text: "control section listed in " + ix.URL + ", signed by " + k.Name}
+		k := v.use(parsed.SignedBy.Name, parsed.SignedBy.Fingerprint)
+		k.Indexes++
+		pending = slices.DeleteFunc(pending, func(pkg *kit.Package) bool {
+			if pkg.Arch != ix.Arch || !lists(parsed, &pkg.Receipt.Package) {
+				return false
+			}
+			p.vouched[packageKey{pkg.Arch, pkg.Receipt.Package.Checksum}] = voucher{text: "control section listed in " + ix.URL + ", signed by " + k.Name}
+			return true
+		})
+	}
+	for _, pkg := range pending {
+		if err := errors.Join(reasons[pkg.Arch]...); err != nil {
+			key := packageKey{pkg.Arch, pkg.Receipt.Package.Checksum}
+			p.vouched[key] = voucher{problem: p.vouched[key].problem + ": " + err.Error()}
 		}
 	}
-	problem := "its control section is " + why + ", and no index signed by an allowed key lists it"
-	if err := errors.Join(reasons...); err != nil {
-		problem += ": " + err.Error()
-	}
-	return voucher{problem: problem}
 }
 
 // lists tells whether an index has exactly this package: the checksum is that of
