@@ -31,7 +31,8 @@ type File struct {
 	Hard   string            `json:"hard_link,omitempty"` // path that it is one file with
 	Device string            `json:"device,omitempty"`    // major:minor
 	Xattrs map[string]string `json:"xattrs,omitempty"`
-	// Package owns the path, by the installed database.
+	// Package owns the path, by the installed database; a directory that
+	// several have is nobody's. That one changes hands is no difference.
 	Package string `json:"package,omitempty"`
 }
 
@@ -137,7 +138,7 @@ func whatDiffers(f, g *File) []string {
 		{"hard link", f.Hard == g.Hard},
 		{"device", f.Device == g.Device},
 		{"xattrs", maps.Equal(f.Xattrs, g.Xattrs)},
-		{"package", f.Package == g.Package},
+		{"package", f.Package == g.Package || f.Type == "directory" && g.Type == "directory"},
 	} {
 		if !part.same {
 			out = append(out, part.name)

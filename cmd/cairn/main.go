@@ -48,7 +48,9 @@ func run(ctx context.Context, args []string, std streams) int {
 	if cause := context.Cause(ctx); errors.Is(err, context.Canceled) && cause != nil {
 		err = cause
 	}
-	report(std.err, err)
+	if !errors.Is(err, errDiffers) {
+		report(std.err, err)
+	}
 	return exitCode(err)
 }
 
