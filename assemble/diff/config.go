@@ -57,7 +57,7 @@ func settings(img *subject.Image) map[string]string {
 	for key, value := range map[string]string{
 		"author": img.Config.Author, "os": img.Config.OS, "architecture": img.Config.Architecture, "variant": img.Config.Variant,
 		"user": c.User, "working directory": c.WorkingDir, "stop signal": c.StopSignal, "hostname": c.Hostname,
-		"entrypoint": words(c.Entrypoint), "cmd": words(c.Cmd), "shell": words(c.Shell), "onbuild": words(c.OnBuild),
+		"entrypoint": subject.Words(c.Entrypoint), "cmd": subject.Words(c.Cmd), "shell": subject.Words(c.Shell), "onbuild": subject.Words(c.OnBuild),
 		"media type": string(img.Manifest.MediaType),
 	} {
 		if value != "" {
@@ -92,17 +92,5 @@ func addSet(out map[string]string, prefix string, set map[string]struct{}) {
 }
 
 func healthcheck(h *v1.HealthConfig) string {
-	return fmt.Sprintf("%s interval %s timeout %s start period %s retries %d", words(h.Test), h.Interval, h.Timeout, h.StartPeriod, h.Retries)
-}
-
-// words spells an argument list so that its parts can be told apart.
-func words(list []string) string {
-	out := make([]string, len(list))
-	for i, w := range list {
-		out[i] = w
-		if w == "" || strings.ContainsAny(w, " \t\"'\n\r\\") {
-			out[i] = fmt.Sprintf("%q", w)
-		}
-	}
-	return strings.Join(out, " ")
+	return fmt.Sprintf("%s interval %s timeout %s start period %s retries %d", subject.Words(h.Test), h.Interval, h.Timeout, h.StartPeriod, h.Retries)
 }

@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"path"
 	"slices"
 
 	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/assemble/rootfs"
+	"github.com/cairn-dev/cairn/assemble/subject"
 	"github.com/cairn-dev/cairn/packages/apk"
 )
 
@@ -65,7 +65,7 @@ func (c *comparison) files(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ownersA, ownersB := owners(c.a.installed), owners(c.b.installed)
+	ownersA, ownersB := subject.Owners(c.a.installed), subject.Owners(c.b.installed)
 	for name := range maps.Keys(b) {
 		if a[name] == nil {
 			c.out.Files = append(c.out.Files, FileChange{Path: name, Kind: Added, B: fileOf(b[name], ownersB)})
@@ -85,26 +85,6 @@ func (c *comparison) files(ctx context.Context) error {
 	}
 	slices.SortFunc(c.out.Files, func(x, y FileChange) int { return rootfs.ComparePaths(x.Path, y.Path) })
 	return nil
-}
-
-// owners maps paths to the package that has them. A directory of several
-// packages is nobody's.
-func owners(installed []apk.InstalledPackage) map[string]string {
-	out := map[string]string{}
-	for i := range installed {
-		name := installed[i].Name
-		for _, d := range installed[i].Dirs {
-			if was, ok := out[d.Path]; ok && was != name {
-				out[d.Path] = ""
-			} else {
-				out[d.Path] = name
-			}
-			for _, f := range d.Files {
-				out[path.Join(d.Path, f.Name)] = name
-			}
-		}
-	}
-	return out
 }
 
 func fileOf(p *image.Placed, owners map[string]string) *File {

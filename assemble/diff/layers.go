@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/cairn-dev/cairn/assemble/subject"
 )
 
 // Layers compares the layers by their digests.
@@ -121,7 +119,7 @@ func longest(a, b []string) map[string]bool {
 // missingFrom are the layers of s that are not among the digests.
 func (s *side) missingFrom(digests []string) []Layer {
 	var out []Layer
-	comments := comments(s.image)
+	comments := s.image.Comments()
 	for i := range s.image.Manifest.Layers {
 		d := &s.image.Manifest.Layers[i]
 		if slices.Contains(digests, d.Digest.String()) {
@@ -132,21 +130,6 @@ func (s *side) missingFrom(digests []string) []Layer {
 			l.Comment = comments[i]
 		}
 		out = append(out, l)
-	}
-	return out
-}
-
-// comments are the comments of the history, one per layer; nil where the
-// history does not fit the layers.
-func comments(img *subject.Image) []string {
-	var out []string
-	for i := range img.Config.History {
-		if !img.Config.History[i].EmptyLayer {
-			out = append(out, img.Config.History[i].Comment)
-		}
-	}
-	if len(out) != len(img.Manifest.Layers) {
-		return nil
 	}
 	return out
 }

@@ -83,11 +83,6 @@ func (s *side) layerDigests() []string {
 	return out
 }
 
-// databases are the places of the installed database, by preference.
-var databases = []string{"usr/lib/apk/db/installed", "lib/apk/db/installed"}
-
-func isDatabase(path string) bool { return path == databases[0] || path == databases[1] }
-
 // list reads a layer, once.
 func (s *side) list(ctx context.Context, i int, read *Read) error {
 	d := s.image.Manifest.Layers[i]
@@ -98,7 +93,7 @@ func (s *side) list(ctx context.Context, i int, read *Read) error {
 	if err != nil {
 		return err
 	}
-	l, err := image.List(ctx, layers[i], isDatabase)
+	l, err := image.List(ctx, layers[i], subject.IsDatabase)
 	if err != nil {
 		return err
 	}
@@ -110,7 +105,7 @@ func (s *side) list(ctx context.Context, i int, read *Read) error {
 
 // findDatabase takes the installed database from a layer that was read.
 func (s *side) findDatabase(l *image.Listing) error {
-	for _, name := range databases {
+	for _, name := range subject.Databases {
 		content, ok := l.Kept[name]
 		if !ok || s.hasDB {
 			continue

@@ -108,7 +108,7 @@ func common(list, other []string) []string {
 // says.
 func (s *side) layerPackages() map[string][]string {
 	out := map[string][]string{}
-	comments := comments(s.image)
+	comments := s.image.Comments()
 	for i, digest := range s.layerDigests() {
 		if comments != nil && !strings.Contains(comments[i], " more") && !strings.HasSuffix(comments[i], ")") {
 			out[digest] = strings.Fields(comments[i])

@@ -50,8 +50,8 @@ func printImageConfig(w io.Writer, r imageConfigRow) error {
 	}{
 		{"names", strings.Join(r.Names, " ")},
 		{"created", r.Config.Created.UTC().Format("2006-01-02T15:04:05Z")},
-		{"entrypoint", quoted(c.Entrypoint)},
-		{"cmd", quoted(c.Cmd)},
+		{"entrypoint", subject.Words(c.Entrypoint)},
+		{"cmd", subject.Words(c.Cmd)},
 		{"user", c.User},
 		{"work-dir", c.WorkingDir},
 		{"stop-signal", c.StopSignal},
@@ -65,18 +65,6 @@ func printImageConfig(w io.Writer, r imageConfigRow) error {
 	}
 	_, err := fmt.Fprintf(w, "  layers: %d\n", len(r.Config.RootFS.DiffIDs))
 	return err
-}
-
-// quoted spells an argument list so that its parts can be told apart.
-func quoted(words []string) string {
-	out := make([]string, len(words))
-	for i, w := range words {
-		out[i] = w
-		if w == "" || strings.ContainsAny(w, " \t\"'\n") {
-			out[i] = fmt.Sprintf("%q", w)
-		}
-	}
-	return strings.Join(out, " ")
 }
 
 // imagePackages reads the installed database of every image.
