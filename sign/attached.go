@@ -35,9 +35,6 @@ func (a *Attachment) IsSBOM() bool {
 	return a.PredicateType == verify.PredicateSPDX || a.PredicateType == verify.PredicateCycloneDX
 }
 
-// IsProvenance tells whether it says that it is SLSA provenance v1.
-func (a *Attachment) IsProvenance() bool { return a.PredicateType == verify.PredicateProvenance }
-
 // Attached reads what is attached to the image or image index with this digest,
 // in both formats, within limits.
 func Attached(ctx context.Context, t *target.Target, digest v1.Hash) (*Attachments, error) {

@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,16 +14,51 @@ import (
 // Attestation is a statement that is attached to the image. What it says is the
 // claim of whoever attached it unless Verified is set.
 type Attestation struct {
-	Where         string `json:"where"`
-	Format        string `json:"format"` // legacy or bundle
 	PredicateType string `json:"predicate_type"`
+	// Places are where it is stored: the same statement is often there in both
+	// formats.
+	Places []Place `json:"places"`
 	// Subject is the digest of the index or image that it is attached to.
 	Subject string `json:"subject"`
 	// Verified: a signature of it was checked, and counts.
 	Verified bool `json:"verified"`
 	// Provenance is set for SLSA provenance v1 that can be read.
 	Provenance *Provenance `json:"provenance,omitempty"`
+
+	sum [sha256.Size]byte // of the predicate
 }
+
+// Place is one stored copy of a statement.
+type Place struct {
+	Format string `json:"format"` // legacy or bundle
+	Where  string `json:"where"`
+}
+
+// Attest adds a statement that is attached to the subject; one that is there
+// already, to the byte, gets one more place.
+func (r *Report) Attest(subject, predicateType string, predicate []byte, at Place, verified bool) {
+	sum := sha256.Sum256(predicate)
+	for i := range r.Attestations {
+		a := &r.Attestations[i]
+		if a.Subject == subject && a.PredicateType == predicateType && a.sum == sum {
+			a.Places, a.Verified = append(a.Places, at), a.Verified || verified
+			return
+		}
+	}
+	a := Attestation{PredicateType: predicateType, Subject: subject, Places: []Place{at}, Verified: verified, sum: sum}
+	if strings.HasPrefix(predicateType, slsaV1) {
+		p, err := ParseProvenance(predicate)
+		if err != nil {
+			r.Notes = append(r.Notes, at.Where+": "+err.Error())
+		}
+		a.Provenance = p
+	}
+	r.Attestations = append(r.Attestations, a)
+}
+
+// slsaV1 is the predicate type of SLSA provenance v1; later ones of version 1
+// begin the same.
+const slsaV1 = "https://slsa.dev/provenance/v1"
 
 // Provenance is what a SLSA provenance v1 predicate says.
 type Provenance struct {

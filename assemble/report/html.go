@@ -93,7 +93,6 @@ type layerRow struct {
 type tile struct {
 	Href, Class, Title, Label, Size string
 	X, Y, W, H                      string
-	TextX, TextY, SizeY             string
 	ShowLabel, ShowSize             bool
 }
 
@@ -151,7 +150,8 @@ func (v *platformView) addTiles(l *Layer, r rect) {
 		for i := range l.Parts {
 			sizes[i] = l.Parts[i].Bytes
 		}
-		for i, part := range place(sizes, r) {
+		inner := rect{r.X + 1, r.Y + 1, max(r.W-2, 1), max(r.H-2, 1)}
+		for i, part := range place(sizes, inner) {
 			p := &l.Parts[i]
 			name, href := Clean(p.Package), v.link(p.Package)
 			if p.Package == "" {
@@ -202,16 +202,15 @@ func (v platformView) Link(name string) string { return v.link(name) }
 
 // charWidth and sizes of the text in a tile, in the picture's units.
 const (
-	charWidth = 7.1
-	padding   = 8
+	charWidth = 7.6
+	padding   = 9
 )
 
 func newTile(r rect, class, href, label string, size int64, title string) tile {
 	f := func(x float64) string { return fmt.Sprintf("%.1f", x) }
 	const gap = 1
 	r = rect{r.X + gap, r.Y + gap, max(r.W-2*gap, 1), max(r.H-2*gap, 1)}
-	t := tile{Href: href, Class: class, Title: title, X: f(r.X), Y: f(r.Y), W: f(r.W), H: f(r.H), Size: diff.Bytes(size),
-		TextX: f(r.X + padding), TextY: f(r.Y + 19), SizeY: f(r.Y + 35)}
+	t := tile{Href: href, Class: class, Title: title, X: f(r.X), Y: f(r.Y), W: f(r.W), H: f(r.H), Size: diff.Bytes(size)}
 	fits := int((r.W - 2*padding) / charWidth)
 	runes := []rune(label)
 	if len(runes) > fits && fits >= 4 {

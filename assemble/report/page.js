@@ -108,7 +108,7 @@
   let from = null;
   function facts(list) {
     const dl = make("dl", { class: "facts" });
-    for (const [k, v] of list) if (v !== "" && v !== undefined) dl.append(make("div", {}, make("dt", { text: k }), make("dd", {}, v instanceof Node ? v : make("bdi", { text: v }))));
+    for (const [k, v] of list) if (v !== "" && v !== undefined) dl.append(make("div", k === "Maintainer" || k === "Home page" ? { class: "wide" } : {}, make("dt", { text: k }), make("dd", {}, v instanceof Node ? v : make("bdi", { text: v }))));
     return dl;
   }
   function links(name, items) {

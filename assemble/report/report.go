@@ -183,7 +183,7 @@ type Advisories struct {
 func New(ctx context.Context, s *subject.Subject, platforms ...string) (*Report, error) {
 	r := &Report{Version: Version, Attestations: []Attestation{}, Notes: []string{},
 		Image:      Image{Name: s.Name, Digest: s.Descriptor.Digest.String(), MediaType: string(s.Descriptor.MediaType), Annotations: s.Annotations},
-		Advisories: Advisories{Why: "no advisory feed was given"}}
+		Advisories: Advisories{Why: "No advisory feed was given"}}
 	for i := range s.Images {
 		if name := s.Images[i].PlatformText(); len(platforms) > 0 && !slices.Contains(platforms, name) {
 			continue

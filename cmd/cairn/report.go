@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/spf13/cobra"
 
 	"github.com/cairn-dev/cairn/assemble/config"
@@ -123,11 +125,7 @@ func (r *reportFlags) platforms(s *subject.Subject) ([]string, error) {
 	}
 	for _, arch := range r.archs {
 		name := subject.PlatformText(*config.ParseArchitecture(arch).ToOCIPlatform())
-		found := false
-		for _, t := range there {
-			found = found || t == name
-		}
-		if !found {
+		if !slices.Contains(there, name) {
 			return nil, usageError{fmt.Errorf("--arch: found %q, expected one of %v", arch, there)}
 		}
 		out = append(out, name)
@@ -167,38 +165,23 @@ func (r *reportFlags) verdict(ctx context.Context, s *subject.Subject) (*verify.
 
 // attachments adds what is attached to the image and the images in it.
 func attachments(ctx context.Context, s *subject.Subject, out *report.Report, verdict *verify.Verdict) error {
-	subjects := []string{s.Descriptor.Digest.String()}
-	hashes := []int{-1} // positions in Images; -1: the root
+	subjects := []v1.Hash{s.Descriptor.Digest}
 	for i := range s.Images {
-		if d := s.Images[i].Digest; d != s.Descriptor.Digest {
-			subjects, hashes = append(subjects, d.String()), append(hashes, i)
+		if !slices.Contains(subjects, s.Images[i].Digest) {
+			subjects = append(subjects, s.Images[i].Digest)
 		}
 	}
-	for n, digest := range subjects {
-		h := s.Descriptor.Digest
-		if hashes[n] >= 0 {
-			h = s.Images[hashes[n]].Digest
-		}
+	for _, h := range subjects {
+		digest := h.String()
 		found, err := sign.Attached(ctx, s.Target(), h)
 		if err != nil {
 			return err
 		}
 		out.Signatures.Found += found.Signatures
-		for _, problem := range found.Problems {
-			out.Notes = append(out.Notes, problem)
-		}
+		out.Notes = append(out.Notes, found.Problems...)
 		for i := range found.Statements {
 			x := &found.Statements[i]
-			at := report.Attestation{Where: x.Where, Format: x.Format, PredicateType: x.PredicateType, Subject: digest, Verified: counts(verdict, digest, x.Where)}
-			if x.IsProvenance() {
-				p, err := report.ParseProvenance(x.Predicate)
-				if err != nil {
-					out.Notes = append(out.Notes, fmt.Sprintf("%s: %v", x.Where, err))
-				} else {
-					at.Provenance = p
-				}
-			}
-			out.Attestations = append(out.Attestations, at)
+			out.Attest(digest, x.PredicateType, x.Predicate, report.Place{Format: x.Format, Where: x.Where}, counts(verdict, digest, x.Where))
 		}
 	}
 	return nil
