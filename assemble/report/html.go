@@ -139,11 +139,11 @@ func (v *platformView) addTiles(l *Layer, r rect) {
 		v.Rest = true
 		name := "Other files"
 		v.Tiles = append(v.Tiles, newTile(r, "rest", "#"+v.ID+"-layer-"+fmt.Sprint(l.Position), name, l.Size,
-			fmt.Sprintf("layer %d: files of no package, %s compressed", l.Position, diff.Bytes(l.Size))))
+			fmt.Sprintf("compressed, layer %d, files of no package", l.Position)))
 	case named == 1:
 		name := Clean(l.named().Package)
 		v.Tiles = append(v.Tiles, newTile(r, "package", v.link(l.named().Package), name, l.Size,
-			fmt.Sprintf("%s: layer %d, %s compressed", name, l.Position, diff.Bytes(l.Size))))
+			fmt.Sprintf("compressed, layer %d", l.Position)))
 	default:
 		v.Several = true
 		sizes := make([]int64, len(l.Parts))
@@ -158,7 +158,7 @@ func (v *platformView) addTiles(l *Layer, r rect) {
 				name, href = "Other files", "#"+v.ID+"-layer-"+fmt.Sprint(l.Position)
 			}
 			v.Tiles = append(v.Tiles, newTile(part, "several", href, name, p.Bytes,
-				fmt.Sprintf("%s: %s of files in layer %d, which holds several packages and has %s compressed", name, diff.Bytes(p.Bytes), l.Position, diff.Bytes(l.Size))))
+				fmt.Sprintf("of files, layer %d, which has %s compressed and several packages", l.Position, diff.Bytes(l.Size))))
 		}
 	}
 }
@@ -200,25 +200,16 @@ func (v *platformView) link(name string) string {
 // Link is link for the template.
 func (v platformView) Link(name string) string { return v.link(name) }
 
-// charWidth and sizes of the text in a tile, in the picture's units.
-const (
-	charWidth = 7.6
-	padding   = 9
-)
-
-func newTile(r rect, class, href, label string, size int64, title string) tile {
+// newTile makes a rectangle, with a gap around it. The text is left out where it
+// would not be read; what is too long for it ends in an ellipsis.
+func newTile(r rect, class, href, label string, size int64, about string) tile {
 	f := func(x float64) string { return fmt.Sprintf("%.1f", x) }
 	const gap = 1
 	r = rect{r.X + gap, r.Y + gap, max(r.W-2*gap, 1), max(r.H-2*gap, 1)}
-	t := tile{Href: href, Class: class, Title: title, X: f(r.X), Y: f(r.Y), W: f(r.W), H: f(r.H), Size: diff.Bytes(size)}
-	fits := int((r.W - 2*padding) / charWidth)
-	runes := []rune(label)
-	if len(runes) > fits && fits >= 4 {
-		runes = append(runes[:fits-1], '…')
-	}
-	t.Label = string(runes)
-	t.ShowLabel = len(runes) <= fits && r.H >= 26
-	t.ShowSize = t.ShowLabel && r.H >= 44 && len(t.Size) <= fits
+	t := tile{Href: href, Class: class, X: f(r.X), Y: f(r.Y), W: f(r.W), H: f(r.H), Label: label, Size: diff.Bytes(size)}
+	t.Title = label + " " + t.Size + " " + about
+	t.ShowLabel = r.W >= 52 && r.H >= 26
+	t.ShowSize = t.ShowLabel && r.H >= 44
 	return t
 }
 
