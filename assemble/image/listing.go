@@ -47,6 +47,11 @@ func List(ctx context.Context, l v1.Layer, keep func(path string) bool) (*Listin
 		if len(h.Name) > maxPath || len(h.Linkname) > maxPath {
 			return fmt.Errorf("%.60q…: longer than %d bytes", h.Name, maxPath)
 		}
+		for key := range h.PAXRecords {
+			if strings.HasPrefix(key, "GNU.sparse.") { // a few bytes that stand for any number
+				return fmt.Errorf("%.200q: a sparse file", h.Name)
+			}
+		}
 		if name == "" || out.hide(name) {
 			return nil
 		}
@@ -163,7 +168,7 @@ func (u *unpacked) add(layer int, e *apk.Entry) error {
 func (u *unpacked) put(name string, p *Placed) {
 	u.paths[name] = p
 	for name != "" {
-		dir := strings.TrimSuffix(path.Dir(name), ".")
+		dir := parent(name)
 		if u.children[dir] == nil {
 			u.children[dir] = map[string]bool{}
 		}
@@ -174,6 +179,12 @@ func (u *unpacked) put(name string, p *Placed) {
 		u.paths[dir] = &Placed{Entry: apk.Entry{Path: dir, Type: apk.TypeDir, Mode: 0o755}, Layer: -1}
 		name = dir
 	}
+}
+
+// parent is the directory of a path; empty: the root.
+func parent(name string) string {
+	dir, _ := path.Split(name)
+	return strings.TrimSuffix(dir, "/")
 }
 
 // remove takes a path away with everything below it.
@@ -188,7 +199,7 @@ func (u *unpacked) remove(name string) {
 		delete(u.children, at)
 		delete(u.paths, at)
 	}
-	delete(u.children[strings.TrimSuffix(path.Dir(name), ".")], name)
+	delete(u.children[parent(name)], name)
 }
 
 // maxLinks bounds the symbolic links on the way to a path, as in Linux.
