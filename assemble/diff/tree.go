@@ -190,8 +190,8 @@ func (r *reader) trees(ctx context.Context) (a, b map[string]*image.Placed, err 
 				unread[digest] = true
 			}
 		default:
-			doubtful(r.a, r.b, a, b, unread)
-			doubtful(r.b, r.a, b, a, unread)
+			r.doubtful(r.a, r.b, a, b, unread)
+			r.doubtful(r.b, r.a, b, a, unread)
 		}
 		if len(unread) == 0 {
 			return a, b, nil
@@ -207,7 +207,7 @@ func (r *reader) trees(ctx context.Context) (a, b map[string]*image.Placed, err 
 
 // doubtful finds the layers of s that must be read to say how its paths differ
 // from those of the other side.
-func doubtful(s, other *side, a, b map[string]*image.Placed, unread map[string]bool) {
+func (r *reader) doubtful(s, other *side, a, b map[string]*image.Placed, unread map[string]bool) {
 	mine, theirs := s.layerDigests(), other.layerDigests()
 	for name, p := range a {
 		if p.Type != typeUnknown {
@@ -215,6 +215,12 @@ func doubtful(s, other *side, a, b map[string]*image.Placed, unread map[string]b
 		}
 		q := b[name]
 		if q == nil || q.Type != typeUnknown || mine[p.Layer] != theirs[q.Layer] || q.SHA1 != p.SHA1 {
+			if p.HardLink != "" { // to a path of whichever layer
+				for digest := range r.skip {
+					unread[digest] = true
+				}
+				return
+			}
 			unread[mine[p.Layer]] = true
 		}
 	}
