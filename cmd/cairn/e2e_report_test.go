@@ -44,7 +44,7 @@ func TestDiffUmoci(t *testing.T) {
 	left, right := diskNodes(t, umociUnpack(t, a, "e2e")), diskNodes(t, umociUnpack(t, b, "e2e"))
 	for _, flags := range [][]string{nil, {"--read-all"}} {
 		var r diff.Result
-		if err := json.Unmarshal([]byte(w.cairn(append(flags, "diff", "--format=json", a+"/", b+"/")...)), &r); err != nil {
+		if err := json.Unmarshal([]byte(w.cairn(append([]string{"diff", "--format=json", a + "/", b + "/"}, flags...)...)), &r); err != nil {
 			t.Fatal(err)
 		}
 		found := map[string]diff.FileChange{}
@@ -145,8 +145,8 @@ func TestReportBrowser(t *testing.T) {
 	w, _, b := alpinePair(t)
 	page := w.path("report.html")
 	w.cairn("report", "--html="+page, b+"/")
-	s := browse(t, page, "alpine", "ssl3", "libssl3").Steps
-	if !strings.HasSuffix(s.FirstPath, "libssl.so.3") && !strings.Contains(s.FirstPath, "libssl") || s.Rows == 0 || s.More != 200 {
+	s := browse(t, page, "alpine", "libssl", "libssl3").Steps
+	if !strings.Contains(s.FirstPath, "libssl.so.3") || s.Rows == 0 || s.More != 200 {
 		t.Errorf("search: %d rows, first %q, %d after more", s.Rows, s.FirstPath, s.More)
 	}
 	if s.Tiles < 30 || s.Opened == "" || !strings.HasPrefix(s.Tile, strings.Fields(s.Opened)[0]+" ") || !s.FocusBack {
