@@ -18,7 +18,9 @@ import (
 )
 
 // tarLayer is a layer that is not compressed.
-func tarLayer(b []byte) v1.Layer { return plainLayer{static.NewLayer(b, types.OCIUncompressedLayer), b} }
+func tarLayer(b []byte) v1.Layer {
+	return plainLayer{static.NewLayer(b, types.OCIUncompressedLayer), b}
+}
 
 type plainLayer struct {
 	v1.Layer
