@@ -68,6 +68,13 @@ e2e-containerd:
 	cmd/cairn/e2e/containerd.sh $(E2E_CACHE)
 	CAIRN_E2E=$(E2E_CACHE) $(GO) test -tags e2e -count 1 -v -run TestE2EContainerd ./cmd/cairn
 
+# The page of cairn report in a real browser, with an accessibility check, and
+# cairn diff against what umoci unpacks. Screenshots go to /tmp/cairn-report.
+.PHONY: e2e-report
+e2e-report:
+	cmd/cairn/e2e/report.sh $(E2E_CACHE)
+	CAIRN_E2E=$(E2E_CACHE) $(GO) test -tags e2e -count 1 -v -timeout 15m -run 'TestReport|TestDiff' ./cmd/cairn
+
 # The webhook in front of a real API server, which takes a quarter of an hour to
 # build the first time.
 e2e-kubernetes:

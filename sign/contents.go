@@ -3,14 +3,10 @@ package sign
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
 	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/partial"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/assemble/target"
@@ -25,15 +21,7 @@ type contents struct{ t *target.Target }
 
 // Installed implements policy.Contents.
 func (c contents) Installed(ctx context.Context, digest v1.Hash) ([]apk.InstalledPackage, error) {
-	raw, mt, err := c.t.Manifest(ctx, digest)
-	if err != nil {
-		return nil, err
-	}
-	r := &remoteImage{ctx: ctx, t: c.t, raw: raw, mt: mt}
-	if err := json.Unmarshal(raw, &r.manifest); err != nil {
-		return nil, fmt.Errorf("manifest %s: %w: %w", digest, target.ErrMalformed, err)
-	}
-	img, err := partial.CompressedToImage(r)
+	img, err := c.t.Image(ctx, digest)
 	if err != nil {
 		return nil, err
 	}
@@ -79,41 +67,3 @@ func (p prover) Prove(ctx context.Context, _ v1.Hash, keys []repository.Key, pre
 	}
 	return unproved, nil
 }
-
-// remoteImage is an image of a target in ggcr's smallest form. Nothing of it is
-// read before it is asked for.
-type remoteImage struct {
-	ctx      context.Context // of the one call that the image lives for
-	t        *target.Target
-	raw      []byte
-	mt       types.MediaType
-	manifest v1.Manifest
-}
-
-// maxConfig bounds an image's configuration, in bytes.
-const maxConfig = 8 << 20
-
-func (r *remoteImage) RawManifest() ([]byte, error)        { return r.raw, nil }
-func (r *remoteImage) MediaType() (types.MediaType, error) { return r.mt, nil }
-func (r *remoteImage) RawConfigFile() ([]byte, error) {
-	return r.t.Blob(r.ctx, r.manifest.Config, maxConfig)
-}
-
-func (r *remoteImage) LayerByDigest(h v1.Hash) (partial.CompressedLayer, error) {
-	for _, d := range r.manifest.Layers {
-		if d.Digest == h {
-			return remoteLayer{r, d}, nil
-		}
-	}
-	return nil, fmt.Errorf("layer %s: %w", h, target.ErrNotFound)
-}
-
-type remoteLayer struct {
-	image *remoteImage
-	d     v1.Descriptor
-}
-
-func (l remoteLayer) Digest() (v1.Hash, error)            { return l.d.Digest, nil }
-func (l remoteLayer) Size() (int64, error)                { return l.d.Size, nil }
-func (l remoteLayer) MediaType() (types.MediaType, error) { return l.d.MediaType, nil }
-func (l remoteLayer) Compressed() (io.ReadCloser, error)  { return l.image.t.OpenBlob(l.image.ctx, l.d) }

@@ -213,7 +213,7 @@ func (t *flat) remove(name string) {
 	}
 	delete(t.children, name)
 	delete(t.entries, name)
-	dir := strings.TrimSuffix(path.Dir(name), ".")
+	dir := parent(name)
 	delete(t.children[dir], name)
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/cairn-dev/cairn/assemble"
 	"github.com/cairn-dev/cairn/assemble/baseimage"
 	"github.com/cairn-dev/cairn/assemble/config"
+	"github.com/cairn-dev/cairn/assemble/diff"
 	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/packages/apk"
@@ -76,7 +77,9 @@ var classes = []struct {
 	}},
 	{exitStorage, isType[*cosign.IncompleteError]},
 	{exitMissing, isMissing},
-	{exitUsage, func(err error) bool { return anyOf(err, sign.ErrOptions, target.ErrReference, target.ErrAmbiguous) }},
+	{exitUsage, func(err error) bool {
+		return anyOf(err, sign.ErrOptions, diff.ErrPlatform, target.ErrReference, target.ErrAmbiguous)
+	}},
 	{exitConfig, func(err error) bool {
 		return isType[*config.Errors](err) || isType[*policy.Errors](err) || anyOf(err, lock.ErrInvalid, errBadKey,
 			attest.ErrStatement, cosign.ErrConfig, cosign.ErrToken, keys.ErrKey, keys.ErrPassword, keys.ErrExposed, image.ErrNotALayout)

@@ -48,7 +48,9 @@ func run(ctx context.Context, args []string, std streams) int {
 	if cause := context.Cause(ctx); errors.Is(err, context.Canceled) && cause != nil {
 		err = cause
 	}
-	report(std.err, err)
+	if !errors.Is(err, errDiffers) {
+		printError(std.err, err)
+	}
 	return exitCode(err)
 }
 
@@ -74,9 +76,9 @@ func notifyContext(ctx context.Context) (context.Context, func()) {
 	return ctx, func() { signal.Stop(c); cancel(nil) }
 }
 
-// report prints an error the way every command does: "cairn: " and the message,
+// printError prints an error the way every command does: "cairn: " and the message,
 // continued lines indented.
-func report(w io.Writer, err error) {
+func printError(w io.Writer, err error) {
 	lines := strings.Split(strings.TrimRight(err.Error(), "\n"), "\n")
 	fmt.Fprintf(w, "cairn: %s\n", lines[0])
 	for _, l := range lines[1:] {

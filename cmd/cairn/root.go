@@ -64,6 +64,7 @@ storage failure, 9 missing, 10 not pinned, 130 interrupted, 143 terminated.`,
 	root.AddCommand(newBuild(a), newLock(a), newWhy(a), newShow(a), newCache(a), newVersion(a))
 	root.AddCommand(newVerify(a), newPolicy(a), newServe(a))
 	root.AddCommand(newProve(a))
+	root.AddCommand(newDiff(a), newReport(a))
 	root.AddCommand(newKey(a), newSign(a), newAttest(a))
 	return root
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/cairn-dev/cairn/assemble/config"
 	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/assemble/layer"
+	"github.com/cairn-dev/cairn/assemble/subject"
 	"github.com/cairn-dev/cairn/packages/lock"
 )
 
@@ -22,70 +23,98 @@ func newShow(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show",
 		Short: "Show a configuration, a lock or an image",
-		Long: `Show what a configuration means, what a lock holds, or what is in an image that
-was written as an OCI layout or an archive.`,
+		Long: `Show what a configuration means, what a lock holds, or what is in an image: in a
+registry, in an OCI layout or in an archive.`,
 	}
 	cmd.AddCommand(newShowConfig(a), newShowPackages(a), newShowFiles(a), newShowLayers(a))
 	return cmd
 }
 
-// subject is what show looks at.
-type subject struct {
+// shown is what show looks at.
+type shown struct {
 	config string // a configuration's path
 	lock   *lock.Lock
-	image  *image.Opened
+	images []image.OpenedImage // nil: no image
+	close  func()
 }
 
-// subjectOf tells a configuration, a lock and an image apart: a directory or an
-// archive is an image, .json a lock, anything else a configuration.
-func subjectOf(a *app, arg string) (s subject, err error) {
+// open tells a configuration, a lock and an image apart: a directory or an
+// archive is an image, .json a lock, a name with a registry or a tag an image
+// there, anything else a configuration.
+func (r *registryFlags) open(ctx context.Context, a *app, arg string) (s shown, err error) {
 	path := a.at(arg)
 	fi, err := os.Stat(path)
-	isImage := strings.Contains(arg, ":") && err != nil || err == nil && fi.IsDir() || strings.HasSuffix(strings.ToLower(arg), ".tar")
+	local := strings.HasPrefix(arg, "oci:") || strings.Contains(arg, "-archive:") || err == nil && fi.IsDir() ||
+		strings.HasSuffix(strings.ToLower(arg), ".tar") || strings.HasSuffix(arg, "/")
 	switch {
-	case isImage:
-		s.image, err = image.OpenIn(a.workdir, arg)
-		return s, err
+	case local && !strings.Contains(arg, "@sha256:"):
+		return openLocal(a, arg)
 	case strings.HasSuffix(arg, ".json"):
 		s.lock, err = lock.ReadFile(path)
 		return s, err
+	case err == nil || !isImageName(arg):
+		return shown{config: arg}, nil
 	}
-	return subject{config: arg}, nil
+	img, err := subject.Open(ctx, arg, r.subject(a))
+	if err != nil {
+		return s, err
+	}
+	s.close = img.Close
+	s.images = []image.OpenedImage{}
+	for i := range img.Images {
+		s.images = append(s.images, image.OpenedImage{Image: img.Images[i].Image, Platform: img.Images[i].Platform, Digest: img.Images[i].Digest})
+	}
+	return s, nil
 }
 
-func (s subject) close() {
-	if s.image != nil {
-		_ = s.image.Close()
+// isImageName tells a name in a registry from a file that is not there.
+func isImageName(s string) bool {
+	host, _, path := strings.Cut(s, "/")
+	return strings.Contains(s, ":") || path && (strings.Contains(host, ".") && strings.Trim(host, ".") != "" || host == "localhost")
+}
+
+// openLocal opens every image of a layout or an archive.
+func openLocal(a *app, arg string) (s shown, err error) {
+	o, err := image.OpenIn(a.workdir, arg)
+	if err != nil {
+		return s, err
 	}
+	s.close = func() { _ = o.Close() } // was only read
+	s.images, err = o.Images()
+	return s, err
 }
 
 // showCommand makes one of show's commands.
-func showCommand(a *app, what, short string, run func(ctx context.Context, in *inputFlags, s subject, arg string) error) *cobra.Command {
+func showCommand(a *app, what, short string, run func(ctx context.Context, in *inputFlags, s shown, arg string) error) *cobra.Command {
 	var in inputFlags
+	var reg registryFlags
 	cmd := &cobra.Command{
 		Use:     what + " CONFIG|LOCK|IMAGE",
 		Short:   short,
 		Example: "  cairn show " + what + " image.yaml",
 		Args:    args(1, 1, "CONFIG, LOCK or IMAGE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := subjectOf(a, args[0])
+			s, err := reg.open(cmd.Context(), a, args[0])
 			if err != nil {
 				return err
 			}
-			defer s.close()
+			if s.close != nil {
+				defer s.close()
+			}
 			return run(cmd.Context(), &in, s, args[0])
 		},
 	}
 	in.register(cmd)
+	reg.register(cmd)
 	return cmd
 }
 
 func newShowConfig(a *app) *cobra.Command {
 	return showCommand(a, "config", "Show the merged configuration, what a lock was made for, or an image's own configuration",
-		func(_ context.Context, in *inputFlags, s subject, arg string) error {
+		func(_ context.Context, in *inputFlags, s shown, arg string) error {
 			switch {
-			case s.image != nil:
-				return showImageConfig(a, s.image)
+			case s.images != nil:
+				return showImageConfig(a, s.images)
 			case s.lock != nil && s.lock.Cairn != nil:
 				return render(a.std.out, format(a.format), s.lock.Cairn.Request, nil, func(w io.Writer) error {
 					return printRequest(w, s.lock.Cairn.Request)
@@ -156,7 +185,7 @@ type packageRow struct {
 
 func newShowPackages(a *app) *cobra.Command {
 	return showCommand(a, "packages", "Show the packages",
-		func(ctx context.Context, in *inputFlags, s subject, arg string) error {
+		func(ctx context.Context, in *inputFlags, s shown, arg string) error {
 			rows, err := packageRows(ctx, in, a, s, arg)
 			if err != nil {
 				return err
@@ -172,9 +201,9 @@ func newShowPackages(a *app) *cobra.Command {
 		})
 }
 
-func packageRows(ctx context.Context, in *inputFlags, a *app, s subject, arg string) ([]packageRow, error) {
-	if s.image != nil {
-		return imagePackages(s.image)
+func packageRows(ctx context.Context, in *inputFlags, a *app, s shown, arg string) ([]packageRow, error) {
+	if s.images != nil {
+		return imagePackages(ctx, s.images)
 	}
 	l := s.lock
 	if l == nil {
@@ -199,7 +228,7 @@ func packageRows(ctx context.Context, in *inputFlags, a *app, s subject, arg str
 }
 
 // plans plans a configuration, or the one beside a lock.
-func (in *inputFlags) plans(ctx context.Context, a *app, s subject, arg string) ([]assemble.Planned, error) {
+func (in *inputFlags) plans(ctx context.Context, a *app, s shown, arg string) ([]assemble.Planned, error) {
 	path := arg
 	if s.lock != nil {
 		if path = configOf(a, arg); path == "" {
@@ -252,11 +281,11 @@ type fileRow struct {
 
 func newShowFiles(a *app) *cobra.Command {
 	return showCommand(a, "files", "Show every path with its owner",
-		func(ctx context.Context, in *inputFlags, s subject, arg string) error {
+		func(ctx context.Context, in *inputFlags, s shown, arg string) error {
 			var rows []fileRow
 			var err error
-			if s.image != nil {
-				rows, err = imageFiles(ctx, s.image)
+			if s.images != nil {
+				rows, err = imageFiles(ctx, s.images)
 			} else {
 				rows, err = plannedFiles(ctx, in, a, s, arg)
 			}
@@ -277,7 +306,7 @@ func newShowFiles(a *app) *cobra.Command {
 		})
 }
 
-func plannedFiles(ctx context.Context, in *inputFlags, a *app, s subject, arg string) ([]fileRow, error) {
+func plannedFiles(ctx context.Context, in *inputFlags, a *app, s shown, arg string) ([]fileRow, error) {
 	plans, err := in.plans(ctx, a, s, arg)
 	if err != nil {
 		return nil, err
@@ -311,11 +340,11 @@ type layerRow struct {
 
 func newShowLayers(a *app) *cobra.Command {
 	return showCommand(a, "layers", "Show the layers and the packages in them",
-		func(ctx context.Context, in *inputFlags, s subject, arg string) error {
+		func(ctx context.Context, in *inputFlags, s shown, arg string) error {
 			var rows []layerRow
 			var err error
-			if s.image != nil {
-				rows, err = imageLayers(s.image)
+			if s.images != nil {
+				rows, err = imageLayers(s.images)
 			} else {
 				rows, err = plannedLayers(ctx, in, a, s, arg)
 			}
@@ -340,7 +369,7 @@ func newShowLayers(a *app) *cobra.Command {
 		})
 }
 
-func plannedLayers(ctx context.Context, in *inputFlags, a *app, s subject, arg string) ([]layerRow, error) {
+func plannedLayers(ctx context.Context, in *inputFlags, a *app, s shown, arg string) ([]layerRow, error) {
 	plans, err := in.plans(ctx, a, s, arg)
 	if err != nil {
 		return nil, err

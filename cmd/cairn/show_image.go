@@ -12,15 +12,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/cairn-dev/cairn/assemble/image"
+	"github.com/cairn-dev/cairn/assemble/subject"
 )
-
-// platformText spells a platform without the system: amd64, arm/v7.
-func platformText(p v1.Platform) string {
-	if p.Variant == "" {
-		return p.Architecture
-	}
-	return p.Architecture + "/" + p.Variant
-}
 
 // imageConfigRow is an image's own configuration in the output of show config.
 type imageConfigRow struct {
@@ -29,11 +22,7 @@ type imageConfigRow struct {
 	Config v1.ConfigFile `json:"config"`
 }
 
-func showImageConfig(a *app, o *image.Opened) error {
-	images, err := o.Images()
-	if err != nil {
-		return err
-	}
+func showImageConfig(a *app, images []image.OpenedImage) error {
 	rows := []imageConfigRow{}
 	for _, img := range images {
 		c, err := img.ConfigFile()
@@ -54,15 +43,15 @@ func showImageConfig(a *app, o *image.Opened) error {
 
 func printImageConfig(w io.Writer, r imageConfigRow) error {
 	c := r.Config.Config
-	fmt.Fprintf(w, "%s %s %s\n", r.Digest, r.Config.OS, platformText(v1.Platform{Architecture: r.Config.Architecture, Variant: r.Config.Variant}))
+	fmt.Fprintf(w, "%s %s %s\n", r.Digest, r.Config.OS, subject.PlatformText(v1.Platform{Architecture: r.Config.Architecture, Variant: r.Config.Variant}))
 	for _, line := range []struct {
 		name  string
 		value string
 	}{
 		{"names", strings.Join(r.Names, " ")},
 		{"created", r.Config.Created.UTC().Format("2006-01-02T15:04:05Z")},
-		{"entrypoint", quoted(c.Entrypoint)},
-		{"cmd", quoted(c.Cmd)},
+		{"entrypoint", subject.Words(c.Entrypoint)},
+		{"cmd", subject.Words(c.Cmd)},
 		{"user", c.User},
 		{"work-dir", c.WorkingDir},
 		{"stop-signal", c.StopSignal},
@@ -78,33 +67,17 @@ func printImageConfig(w io.Writer, r imageConfigRow) error {
 	return err
 }
 
-// quoted spells an argument list so that its parts can be told apart.
-func quoted(words []string) string {
-	out := make([]string, len(words))
-	for i, w := range words {
-		out[i] = w
-		if w == "" || strings.ContainsAny(w, " \t\"'\n") {
-			out[i] = fmt.Sprintf("%q", w)
-		}
-	}
-	return strings.Join(out, " ")
-}
-
 // imagePackages reads the installed database of every image.
-func imagePackages(o *image.Opened) ([]packageRow, error) {
-	images, err := o.Images()
-	if err != nil {
-		return nil, err
-	}
+func imagePackages(ctx context.Context, images []image.OpenedImage) ([]packageRow, error) {
 	rows := []packageRow{}
 	for _, img := range images {
-		installed, err := image.Installed(context.Background(), img.Image)
+		installed, err := image.Installed(ctx, img.Image)
 		if err != nil {
 			return nil, fmt.Errorf("image %s: installed database: %w", img.Digest, err)
 		}
 		for i := range installed {
 			p := &installed[i].Package
-			rows = append(rows, packageRow{Name: p.Name, Version: p.Version, Arch: platformText(img.Platform),
+			rows = append(rows, packageRow{Name: p.Name, Version: p.Version, Arch: subject.PlatformText(img.Platform),
 				Origin: p.Origin, License: p.License, Size: p.Size})
 		}
 	}
@@ -112,11 +85,7 @@ func imagePackages(o *image.Opened) ([]packageRow, error) {
 }
 
 // imageFiles flattens every image; owners are those of the installed database.
-func imageFiles(ctx context.Context, o *image.Opened) ([]fileRow, error) {
-	images, err := o.Images()
-	if err != nil {
-		return nil, err
-	}
+func imageFiles(ctx context.Context, images []image.OpenedImage) ([]fileRow, error) {
 	rows := []fileRow{}
 	for _, img := range images {
 		owners, err := installedOwners(ctx, img)
@@ -129,7 +98,7 @@ func imageFiles(ctx context.Context, o *image.Opened) ([]fileRow, error) {
 		}
 		for i := range entries {
 			e := &entries[i]
-			r := fileRow{Path: e.Path, Arch: platformText(img.Platform), Type: string(e.Type), Mode: fmt.Sprintf("%04o", e.Mode),
+			r := fileRow{Path: e.Path, Arch: subject.PlatformText(img.Platform), Type: string(e.Type), Mode: fmt.Sprintf("%04o", e.Mode),
 				UID: e.UID, GID: e.GID, Size: e.Size, Link: e.Link, Owner: owners[e.Path]}
 			if !e.SHA256.IsZero() {
 				r.SHA256 = e.SHA256.Hex()
@@ -161,11 +130,7 @@ func installedOwners(ctx context.Context, img image.OpenedImage) (map[string]str
 }
 
 // imageLayers lists the layers of every image with the comment of its history.
-func imageLayers(o *image.Opened) ([]layerRow, error) {
-	images, err := o.Images()
-	if err != nil {
-		return nil, err
-	}
+func imageLayers(images []image.OpenedImage) ([]layerRow, error) {
 	rows := []layerRow{}
 	for _, img := range images {
 		m, err := img.Manifest()
@@ -183,7 +148,7 @@ func imageLayers(o *image.Opened) ([]layerRow, error) {
 			}
 		}
 		for i, l := range m.Layers {
-			r := layerRow{Arch: platformText(img.Platform), Digest: l.Digest.String(), Size: l.Size}
+			r := layerRow{Arch: subject.PlatformText(img.Platform), Digest: l.Digest.String(), Size: l.Size}
 			if len(comments) == len(m.Layers) {
 				r.Comment = comments[i]
 			}

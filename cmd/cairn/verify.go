@@ -76,6 +76,25 @@ standard output. The policy is then --policy, CAIRN_POLICY or
 			return v.run(cmd, a, args[0])
 		},
 	}
+	v.registerSigners(cmd)
+	f := cmd.Flags()
+	f.BoolVar(&v.offline, "offline", false, "refuse to speak to a registry: the image must be in a layout")
+	f.BoolVar(&v.plainHTTP, "unsafe-plain-http", false, "speak plain HTTP to the registry")
+	f.BoolVar(&v.containerd, "containerd", false, "containerd's calling convention")
+	f.StringVar(&v.name, "name", "", "containerd: the image's `name`")
+	f.StringVar(&v.digest, "digest", "", "containerd: the image's `digest`")
+	f.StringVar(&v.mediaType, "stdin-media-type", "", "containerd: the `type` of what is on standard input")
+	for _, name := range []string{"name", "digest", "stdin-media-type"} {
+		if err := f.MarkHidden(name); err != nil {
+			panic(err) // the flag was made above
+		}
+	}
+	return cmd
+}
+
+// registerSigners adds the flags that say whose signatures count and what else
+// is required.
+func (v *verifyFlags) registerSigners(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&v.policy, "policy", "", "policy `file`")
 	f.StringArrayVar(&v.keys, "key", nil, "public key `file` whose signatures count; may be repeated")
@@ -89,18 +108,6 @@ standard output. The policy is then --policy, CAIRN_POLICY or
 	f.DurationVar(&v.maxAge, "max-age", 0, "the oldest signature that counts, by its signed time")
 	f.BoolVar(&v.children, "children", false, "require that every manifest of an index is signed as well")
 	f.StringVar(&v.as, "as", "", "`repository` to look for in the policy instead of the image's; needed for a layout")
-	f.BoolVar(&v.offline, "offline", false, "refuse to speak to a registry: the image must be in a layout")
-	f.BoolVar(&v.plainHTTP, "unsafe-plain-http", false, "speak plain HTTP to the registry")
-	f.BoolVar(&v.containerd, "containerd", false, "containerd's calling convention")
-	f.StringVar(&v.name, "name", "", "containerd: the image's `name`")
-	f.StringVar(&v.digest, "digest", "", "containerd: the image's `digest`")
-	f.StringVar(&v.mediaType, "stdin-media-type", "", "containerd: the `type` of what is on standard input")
-	for _, name := range []string{"name", "digest", "stdin-media-type"} {
-		if err := f.MarkHidden(name); err != nil {
-			panic(err) // the flag was made above
-		}
-	}
-	return cmd
 }
 
 func (v *verifyFlags) run(cmd *cobra.Command, a *app, image string) error {
