@@ -14,6 +14,7 @@ import (
 	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/lock"
+	"github.com/cairn-dev/cairn/packages/pack"
 	"github.com/cairn-dev/cairn/packages/repository"
 	"github.com/cairn-dev/cairn/packages/solve"
 	"github.com/cairn-dev/cairn/packages/store"
@@ -79,7 +80,7 @@ var classes = []struct {
 	{exitUsage, func(err error) bool { return anyOf(err, sign.ErrOptions, target.ErrReference, target.ErrAmbiguous) }},
 	{exitConfig, func(err error) bool {
 		return isType[*config.Errors](err) || isType[*policy.Errors](err) || anyOf(err, lock.ErrInvalid, errBadKey,
-			attest.ErrStatement, cosign.ErrConfig, cosign.ErrToken, keys.ErrKey, keys.ErrPassword, keys.ErrExposed, image.ErrNotALayout)
+			attest.ErrStatement, pack.ErrSpec, pack.ErrIndex, cosign.ErrConfig, cosign.ErrToken, keys.ErrKey, keys.ErrPassword, keys.ErrExposed, image.ErrNotALayout)
 	}},
 	{exitUnsolvable, func(err error) bool {
 		return isType[*solve.UnsatisfiableError](err) || isType[*solve.MissingError](err) ||
@@ -93,7 +94,7 @@ var classes = []struct {
 		return isType[*repository.UnknownKeyError](err) || isType[*repository.SignatureError](err) ||
 			isType[*repository.FormatError](err) || isType[*repository.RollbackError](err) ||
 			anyOf(err, apk.ErrNotPackage, apk.ErrVersion3, apk.ErrTooLarge, apk.ErrIndex, apk.ErrPkgInfo, apk.ErrSignature,
-				repository.ErrUnsigned, repository.ErrLimit, cosign.ErrSelfCheck, sign.ErrNotVerified, target.ErrMismatch, target.ErrLimit, target.ErrMalformed, store.ErrHostile, store.ErrMismatch, store.ErrMalformed, store.ErrCorrupt)
+				repository.ErrUnsigned, repository.ErrLimit, cosign.ErrSelfCheck, sign.ErrNotVerified, target.ErrMismatch, target.ErrLimit, target.ErrMalformed, store.ErrHostile, store.ErrMismatch, store.ErrMalformed, store.ErrCorrupt, pack.ErrDataHash)
 	}},
 	{exitUnreachable, func(err error) bool {
 		return anyOf(err, target.ErrUnreachable, cosign.ErrService) || isType[*repository.HTTPError](err) || isType[*net.OpError](err) || isType[*net.DNSError](err) ||

@@ -12,7 +12,7 @@ import (
 	"github.com/cairn-dev/cairn/packages/apk/apktest"
 )
 
-func write(t testing.TB, dir, name, arch string) string {
+func writeAPK(t testing.TB, dir, name, arch string) string {
 	t.Helper()
 	p := filepath.Join(dir, name+"-1-r0.apk")
 	if err := os.WriteFile(p, apktest.Build(apktest.Spec{Package: apk.Package{Name: name, Version: "1-r0", Arch: arch}}), 0o644); err != nil {
@@ -23,7 +23,7 @@ func write(t testing.TB, dir, name, arch string) string {
 
 func TestEntries(t *testing.T) {
 	dir := t.TempDir()
-	a, b, any := write(t, dir, "a", "x86_64"), write(t, dir, "b", "x86_64"), write(t, dir, "c", "noarch")
+	a, b, any := writeAPK(t, dir, "a", "x86_64"), writeAPK(t, dir, "b", "x86_64"), writeAPK(t, dir, "c", "noarch")
 	got, err := Entries(context.Background(), []string{any, b, a}, "")
 	if err != nil || len(got) != 3 || got[0].Name != "c" || got[2].Name != "a" || got[0].Size == 0 || got[0].Checksum.IsZero() {
 		t.Errorf("%v, %v", got, err)
@@ -32,7 +32,7 @@ func TestEntries(t *testing.T) {
 
 func TestMelangeDefect_IndexOfOtherArchitecturePanics(t *testing.T) {
 	dir := t.TempDir()
-	a, b := write(t, dir, "a", "x86_64"), write(t, dir, "b", "aarch64")
+	a, b := writeAPK(t, dir, "a", "x86_64"), writeAPK(t, dir, "b", "aarch64")
 	for arch, want := range map[string]string{
 		"":       "b-1-r0.apk: is for aarch64, but " + a + " is for x86_64: cannot be in one index",
 		"x86_64": "b-1-r0.apk: is for aarch64: expected x86_64: cannot be in one index",
