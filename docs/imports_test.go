@@ -78,6 +78,7 @@ var allowed = map[string][]string{
 	"packages/pack":       {"packages/apk", "packages/repository", "packages/store", "packages/tree"},
 	"packages/scan":       {"packages/apk", "packages/tree"},
 	"packages/lint":       {"packages/apk", "packages/tree"},
+	"packages/sbom":       {"packages/apk", "packages/scan", "packages/tree"},
 	"sign/evidence":       {"assemble/target"},
 	"sign/verify":         {"sign/evidence"},
 	"sign/policy":         {"sign/evidence", "assemble/target", "sign/verify", "packages/apk", "packages/repository"},
