@@ -13,9 +13,15 @@ import (
 
 // script checks a step's shell and prints it as melange does: without comments,
 // laid out anew. written is the text before substitution.
-func (c *compiler) script(p *Pipeline, written string) {
+func (c *compiler) script(p *Pipeline, written string, s scope) {
 	if p.Runs == "" {
 		return
+	}
+	if p.src != nil && p.src.name != c.out.File { // of a reusable pipeline
+		if out, ok := templateOf(written).print(s.lookup); ok {
+			p.Runs = out
+			return
+		}
 	}
 	out, err := printShell(p.Runs)
 	if err == nil {

@@ -99,11 +99,10 @@ func (l *loadedPipeline) onto(p Pipeline) Pipeline {
 	if f.Pipeline != nil {
 		out.Pipeline = f.Pipeline
 	}
-	if f.Inputs != nil {
+	if len(p.Inputs) == 0 {
+		out.Inputs = f.Inputs
+	} else if f.Inputs != nil {
 		out.Inputs = maps.Clone(p.Inputs)
-		if out.Inputs == nil {
-			out.Inputs = map[string]Input{}
-		}
 		maps.Copy(out.Inputs, f.Inputs)
 	}
 	if f.Needs != nil && f.Needs.Packages != nil {
@@ -145,7 +144,7 @@ func (c *compiler) texts(p *Pipeline, where at, s scope) {
 	c.text(&p.WorkDir, p.at, s, "working-directory")
 	written := p.Runs
 	if c.text(&p.Runs, p.at, s, "runs") && !c.SkipScripts {
-		c.script(p, written)
+		c.script(p, written, s)
 	}
 	c.condition(p, where, s)
 }
