@@ -145,7 +145,7 @@ func (g *Graph) add(b *definition.Build, p *providers, o Options) error {
 		}
 		build.Packages = append(build.Packages, e.name)
 		if err := p.add(e); err != nil {
-			return fmt.Errorf("%s: %w", b.File, err)
+			return fmt.Errorf("%s: %w: %w", b.File, definition.ErrDefinition, err)
 		}
 	}
 	g.index[build.Name] = i
