@@ -52,7 +52,7 @@ is run.`,
 			}
 			a.warnDefinition(result.Warnings)
 			return render(a.std.out, format(a.format), result, nil, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "%d definitions of %d packages are in order\n", result.Definitions, result.Packages)
+				_, err := fmt.Fprintf(w, "in order: definitions %d, packages %d\n", result.Definitions, result.Packages)
 				return err
 			})
 		},
