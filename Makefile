@@ -44,7 +44,7 @@ DEFINITIONS ?=
 .PHONY: test-oracle
 test-oracle:
 	cd testdata/oracle && $(GO) build -o $(CURDIR)/bin/oracle . || echo "melange cannot be built here" >&2
-	CAIRN_ORACLE=$(wildcard bin/oracle) $(GO) test -count 1 -v -run TestOracle ./packages/definition
+	CAIRN_ORACLE=$$(ls $(CURDIR)/bin/oracle 2>/dev/null) $(GO) test -count 1 -v -run TestOracle ./packages/definition
 
 # Images in a real container engine and other tools, as root; RUN=Flask runs
 # some. See cmd/cairn/e2e_docker_test.go.
