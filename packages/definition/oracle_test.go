@@ -214,6 +214,7 @@ var differs = map[string]string{
 	"everything.yaml":            "melange drops what it does not copy of an environment",
 	"inherited.yaml":             "melange panics",
 	"if-of-subpackage.yaml":      "melange looks at the condition when it builds",
+	"inputs-of-one-step.yaml":    "melange goes by the order of a map",
 	"needs.yaml":                 "melange installs what a subpackage needs that is not built",
 	"ranges.yaml":                "melange leaves out a subpackage when it builds",
 	"quoted.yaml":                "${{quoted.…}} is cairn's own",

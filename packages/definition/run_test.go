@@ -60,9 +60,9 @@ var tree = map[string]string{
 	"file": "one\n", "series": "# remark\na.patch\n\nb.patch\n", "hello.gemspec": "a\nsigning_key b\n", "prog.gem": "", "hello-1.0.gem": "",
 	"target/release/tool": "t", "target/release/other": "o", "pom.xml": "<old/>\n", "pombump-deps.yaml": "", "venv/bin/activate": "", "default_1.profraw": "",
 	"xcover-report.json": "{}", "go.mod.local": "module b\n",
-	"melange-out/hello/usr/bin/tool":                       "x", "melange-out/hello/usr/bin/hello-config": "x", "melange-out/hello/usr/bin/hello_config": "x",
-	"melange-out/hello/usr/include/hello.h":                "h", "melange-out/hello/usr/lib/libhello.so.1.2": "so", "melange-out/hello/usr/lib/libhello.so.1": "-> libhello.so.1.2",
-	"melange-out/hello/usr/lib/libhello.so":                "-> libhello.so.1", "melange-out/hello/usr/lib/real.so": "plugin", "melange-out/hello/lib/libroot.so": "-> libroot.so.3",
+	"melange-out/hello/usr/bin/tool": "x", "melange-out/hello/usr/bin/hello-config": "x", "melange-out/hello/usr/bin/hello_config": "x",
+	"melange-out/hello/usr/include/hello.h": "h", "melange-out/hello/usr/lib/libhello.so.1.2": "so", "melange-out/hello/usr/lib/libhello.so.1": "-> libhello.so.1.2",
+	"melange-out/hello/usr/lib/libhello.so": "-> libhello.so.1", "melange-out/hello/usr/lib/real.so": "plugin", "melange-out/hello/lib/libroot.so": "-> libroot.so.3",
 	"melange-out/hello/lib/libroot.so.3": "so", "melange-out/hello/usr/lib/libhello.a": "a", "melange-out/hello/usr/lib/sub/deep.a": "a", "melange-out/hello/usr/lib/libhello.la": "la",
 	"melange-out/hello/usr/lib/pkgconfig/hello.pc": "pc", "melange-out/hello/usr/share/pkgconfig/data.pc": "pc", "melange-out/hello/usr/lib/cmake/h/c.cmake": "c",
 	"melange-out/hello/usr/share/aclocal/h.m4": "m", "melange-out/hello/usr/share/gir-1.0/h.gir": "g", "melange-out/hello/usr/lib/x/stub.o": "o", "melange-out/hello/usr/lib/x/gen.c": "c",
@@ -102,7 +102,7 @@ var runs = []string{
 	"main python/build", "main python/install", "main git-am patches=a.patch_b.patch", "main llvm/covreport", "main npm/install package=a version=1 npm-package=yarn", "main npm/install package=a version=1",
 	"main python/import imports=import_os\nimport_sys_#_x\n#_y python=python3", "main python/import import=os python=python3", "main python/import import=path from=os python=python3",
 	"main python/import import=nosuchmodule python=python3", "main python/import python=python3", "main python/import from=os python=python3", "main python/import import=a imports=import_b python=python3",
-	"main python/import imports=import_os python=python3 venv=venv", "main python/import imports=import_os venv=none", "main python/import import=os\nimports=x python=python3", "main python/test command=echo_a_>_b",
+	"main python/import imports=import_os python=python3 venv=venv", "main python/import imports=import_os venv=none", "main python/test command=echo_a_>_b",
 }
 
 // spelled are runs that call a tool in other words than melange's.
