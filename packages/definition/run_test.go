@@ -2,6 +2,7 @@ package definition
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -48,6 +50,25 @@ objcopy) for last; do :; done; echo debug > "$last" ;;
 esac
 exit 0
 `
+
+// guard stands for every tool that changes or searches files: it refuses paths
+// outside the run's own directory, so that a mistake in a script, which is what
+// these tests look for, costs nothing.
+const guard = `#!/bin/bash
+for word; do
+	case $word in
+	*../* | *..) ;;
+	"$HOME" | "$HOME"/* | "$TMPDIR"/* | /dev/null) continue ;;
+	/*) ;;
+	*) continue ;;
+	esac
+	echo "refused ${0##*/} $word" >> "$RECORD"
+	exit 97
+done
+exec REAL "$@"
+`
+
+var guarded = []string{"find", "mv", "rm", "rmdir", "mkdir", "cp", "ln", "chmod", "install", "tar", "patch", "touch"}
 
 var recorded = []string{"make", "cmake", "meson", "go", "cargo", "gem", "ruby", "perl", "apk", "jq", "scanelf", "strip", "objcopy", "llvm-cov",
 	"llvm-profdata", "pombump", "mvn", "npm", "node", "pnpm", "phpize", "nproc", "xcover", "Rscript", "python3", "gobump", "autoreconf", "python", "git"}
@@ -162,6 +183,57 @@ func TestPipelineRuns(t *testing.T) {
 	}
 }
 
+// The guard of these tests refuses what is outside.
+func TestRunsAreGuarded(t *testing.T) {
+	for script, want := range map[string]string{
+		"find / -maxdepth 0":             "refused find /",
+		"mv /nowhere/a b":                "refused mv /nowhere/a",
+		"rm -rf ../x":                    "refused rm ../x",
+		"rmdir -p $HOME/..":              "refused rmdir WORK/..",
+		"mkdir -p $HOME/a b; ls $HOME/a": "",
+	} {
+		home, temporary := t.TempDir(), t.TempDir()
+		out := guardedRun(t, &Pipeline{Runs: script}, home, temporary)
+		calls := strings.TrimSpace(strings.ReplaceAll(out, home, "WORK"))
+		if calls != want {
+			t.Errorf("%s: found %q, expected %q", script, calls, want)
+		}
+	}
+}
+
+// Values that lead out of the package, or that fall apart into words that do,
+// find nothing there.
+func TestRunsStayInside(t *testing.T) {
+	for _, run := range []string{
+		"split/dev prefix=/", "split/dev prefix=x\n", "split/dev prefix=x_", "split/dev prefix=../..", "split/dev prefix=_/_", "split/dev prefix=/usr/../../..",
+		"split/lib paths=/", "split/lib paths=..", "split/lib paths=x\n/\n../..", "split/static package=..", "split/manpages package=../..",
+		"split/bin package=x\n/", "split/alldocs package=/", "split/locales package=x_/_y",
+	} {
+		if out := runStep(t, run, nil); strings.Contains(out, "refused") {
+			t.Errorf("%q reaches outside:\n%s", run, out)
+		}
+	}
+}
+
+// guardedRun runs a step alone and returns what was recorded.
+func guardedRun(t *testing.T, p *Pipeline, home, temporary string) string {
+	t.Helper()
+	tools, record := filepath.Join(t.TempDir(), "bin"), filepath.Join(temporary, "record")
+	makeTools(t, tools)
+	if err := errors.Join(os.Chmod(filepath.Dir(temporary), 0o755), os.Chmod(temporary, 0o777), os.WriteFile(record, nil, 0o666), os.Chmod(record, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	ok := runScripts(t, p, home, append(os.Environ(), "HOME="+home, "RECORD="+record, "TMPDIR="+temporary, "PATH="+tools+":"+os.Getenv("PATH"), "SCANELF="+filepath.Join(home, "scanelf.out")))
+	calls, err := os.ReadFile(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Uses == "" {
+		return string(calls)
+	}
+	return fmt.Sprintf("ok %v\n%s", ok, calls)
+}
+
 // runStep runs a step's scripts with recorded tools and returns what came of it.
 func runStep(t *testing.T, run string, dirs []string) string {
 	t.Helper()
@@ -169,12 +241,7 @@ func runStep(t *testing.T, run string, dirs []string) string {
 	step := compileRun(t, run, dirs)
 	makeTree(t, home)
 	before := listTree(t, home)
-	tools := filepath.Join(t.TempDir(), "bin")
-	record := filepath.Join(filepath.Dir(tools), "record")
-	makeTools(t, tools)
-	ok := runScripts(t, step, home, append(os.Environ(), "HOME="+home, "RECORD="+record, "PATH="+tools+":"+os.Getenv("PATH"), "SCANELF="+filepath.Join(home, "scanelf.out")))
-	calls, _ := os.ReadFile(record)
-	text := fmt.Sprintf("ok %v\n%s%s", ok, calls, changes(before, listTree(t, home)))
+	text := guardedRun(t, step, home, t.TempDir()) + changes(before, listTree(t, home))
 	return strings.ReplaceAll(text, home, WorkDir)
 }
 
@@ -247,6 +314,29 @@ func makeTools(t *testing.T, dir string) {
 			t.Fatal(err)
 		}
 	}
+	for _, name := range guarded {
+		if real, err := exec.LookPath(name); err == nil {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(strings.Replace(guard, "REAL", real, 1)), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// asNobody takes the rights of root from a command that works below dir.
+func asNobody(t *testing.T, cmd *exec.Cmd, dir string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return
+	}
+	const nobody = 65534
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		return errors.Join(err, os.Lchown(path, nobody, nobody))
+	})
+	if err = errors.Join(err, os.Chmod(filepath.Dir(dir), 0o755)); err != nil { // made for root alone
+		t.Fatal(err)
+	}
 }
 
 // runScripts runs a step and those below it; the sandbox's home is home.
@@ -258,6 +348,7 @@ func runScripts(t *testing.T, p *Pipeline, home string, env []string) bool {
 	script := strings.ReplaceAll(p.Script(false), WorkDir, home)
 	cmd := exec.Command("bash", "-c", strings.ReplaceAll(script, "/root/", home+"/root/"))
 	cmd.Env, cmd.Dir = env, home
+	asNobody(t, cmd, home)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
