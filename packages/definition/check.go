@@ -16,7 +16,7 @@ func (d *Definition) checkShape(r *report) {
 	if d.node == nil {
 		return // not even a mapping
 	}
-	if d.value("package") == nil {
+	if isNull(d.value("package")) {
 		r.add(d.problem("missing", "expected a mapping with name and version", "", "package"))
 	}
 	checkPipelines(r, r.add, d.Pipeline)
@@ -38,7 +38,7 @@ func (d *Definition) checkShape(r *report) {
 // check checks what is there once variables are substituted.
 func (d *Definition) check(r *report) {
 	p := &d.Package
-	if d.value("package") != nil {
+	if !isNull(d.value("package")) {
 		checkName(r, p.at, p.Name)
 		checkVersion(r, p)
 	}

@@ -100,7 +100,8 @@ type shellPrinter struct {
 }
 
 // reprint prints statement by statement, as melange does. The first line stays
-// when it is "#!…" and not the only one.
+// when it is "#!…" and not the only one. melange parses statement by statement
+// too, by an iterator that panics or does not end after some mistakes.
 func reprint(text string) (string, error) {
 	p := printers.Get().(*shellPrinter)
 	defer printers.Put(p)
@@ -109,11 +110,12 @@ func reprint(text string) (string, error) {
 	if first, _, ok := strings.Cut(text, "\n"); ok && strings.HasPrefix(first, "#!") {
 		b.WriteString(first + "\n")
 	}
-	for statement, err := range p.StmtsSeq(strings.NewReader(text)) {
-		if err == nil {
-			err = p.Print(&b, statement)
-		}
-		if err != nil {
+	file, err := p.Parse(strings.NewReader(text), "")
+	if err != nil {
+		return "", err
+	}
+	for _, statement := range file.Stmts {
+		if err := p.Print(&b, statement); err != nil {
 			return "", err
 		}
 		b.WriteByte('\n')

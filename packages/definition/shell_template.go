@@ -84,10 +84,11 @@ func statementLines(text string) []int {
 	defer printers.Put(p)
 	cuts := []int{0}
 	end := uint(1) // line that the statement before ends in
-	for statement, err := range p.StmtsSeq(strings.NewReader(text)) {
-		if err != nil {
-			return nil
-		}
+	file, err := p.Parse(strings.NewReader(text), "")
+	if err != nil {
+		return nil
+	}
+	for _, statement := range file.Stmts {
 		if at := statement.Pos(); at.Line() > end {
 			cuts = append(cuts, int(at.Offset()-(at.Col()-1)))
 		}
