@@ -13,6 +13,8 @@ import (
 	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/packages/apk"
+	"github.com/cairn-dev/cairn/packages/definition"
+	"github.com/cairn-dev/cairn/packages/graph"
 	"github.com/cairn-dev/cairn/packages/lock"
 	"github.com/cairn-dev/cairn/packages/pack"
 	"github.com/cairn-dev/cairn/packages/repository"
@@ -80,6 +82,7 @@ var classes = []struct {
 	{exitUsage, func(err error) bool { return anyOf(err, sign.ErrOptions, target.ErrReference, target.ErrAmbiguous) }},
 	{exitConfig, func(err error) bool {
 		return isType[*config.Errors](err) || isType[*policy.Errors](err) || anyOf(err, lock.ErrInvalid, errBadKey,
+			definition.ErrDefinition, definition.ErrArch, graph.ErrDuplicate,
 			attest.ErrStatement, pack.ErrSpec, pack.ErrIndex, cosign.ErrConfig, cosign.ErrToken, keys.ErrKey, keys.ErrPassword, keys.ErrExposed, image.ErrNotALayout)
 	}},
 	{exitUnsolvable, func(err error) bool {
