@@ -2,6 +2,7 @@ package scan
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -240,14 +241,13 @@ func FuzzGoBuildInfo(f *testing.F) {
 
 func BenchmarkScan(b *testing.B) {
 	files := map[string]string{}
-	for _, n := range strings.Fields(strings.Repeat("x ", 1)) {
-		files["usr/bin/"+n] = "#!/bin/bash\n"
-	}
-	for i := range 1000 {
-		files["usr/share/f"+strings.Repeat("a", i%50)+string(rune('a'+i%26))] = "x"
+	for i := range 2000 {
+		files[fmt.Sprintf("usr/share/x/%d", i)] = "x"
+		files[fmt.Sprintf("usr/bin/p%d", i)] = "#!/usr/bin/env bash\n"
 	}
 	in := Input{Name: "x", Version: "1-r0", Tree: put(b, files)}
 	for b.Loop() {
 		scanned(b, in)
 	}
+	b.ReportMetric(float64(len(in.Tree.Entries())), "files")
 }
