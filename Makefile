@@ -33,6 +33,18 @@ check:
 bench: $(BIN)
 	$(GO) build -o bin/cairn-bench ./cmd/cairn-bench
 	bin/cairn-bench -cairn $(BIN) $(BENCH_FLAGS)
+	CAIRN_DEFINITIONS=$(DEFINITIONS) $(GO) test -run '^$$' -bench . ./packages/definition ./packages/graph
+
+# A directory of package definitions for bench, with reusable pipelines in its
+# pipelines directory; empty is the sample of ../shared/data.
+DEFINITIONS ?=
+
+# What definitions mean, compared with melange, which is built from the module
+# proxy the first time. Without it the tests are skipped, saying so.
+.PHONY: test-oracle
+test-oracle:
+	cd testdata/oracle && $(GO) build -o $(CURDIR)/bin/oracle . || echo "melange cannot be built here" >&2
+	CAIRN_ORACLE=$$(ls $(CURDIR)/bin/oracle 2>/dev/null) $(GO) test -count 1 -v -run TestOracle ./packages/definition
 
 # Images in a real container engine and other tools, as root; RUN=Flask runs
 # some. See cmd/cairn/e2e_docker_test.go.
@@ -85,6 +97,7 @@ e2e-kubernetes:
 # The documents that are made from the program.
 generate:
 	$(GO) generate ./assemble/...
+	$(GO) test ./packages/definition -run TestDocumentedPipelines -update
 	$(GO) test ./cmd/cairn -run TestCommandReferenceIsCurrent -update
 
 # The embedded repository, with a new key; needs gcc and aarch64-linux-gnu-gcc.

@@ -4,7 +4,6 @@ go 1.26.0
 
 require (
 	chainguard.dev/apko v1.2.36
-	chainguard.dev/sdk v0.1.197 // pinned beside apko; later ones do not resolve
 	github.com/CycloneDX/cyclonedx-go v0.12.0
 	github.com/google/go-cmp v0.7.0
 	github.com/google/go-containerregistry v0.21.8
@@ -41,6 +40,7 @@ require (
 	github.com/sigstore/sigstore v1.10.8
 	github.com/sigstore/sigstore-go v1.3.0
 	github.com/spf13/pflag v1.0.10
+	mvdan.cc/sh/v3 v3.13.1
 )
 
 require github.com/sigstore/timestamp-authority/v2 v2.1.3 // indirect

@@ -14,7 +14,10 @@ import (
 	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/packages/apk"
+	"github.com/cairn-dev/cairn/packages/definition"
+	"github.com/cairn-dev/cairn/packages/graph"
 	"github.com/cairn-dev/cairn/packages/lock"
+	"github.com/cairn-dev/cairn/packages/pack"
 	"github.com/cairn-dev/cairn/packages/repository"
 	"github.com/cairn-dev/cairn/packages/solve"
 	"github.com/cairn-dev/cairn/packages/store"
@@ -82,7 +85,8 @@ var classes = []struct {
 	}},
 	{exitConfig, func(err error) bool {
 		return isType[*config.Errors](err) || isType[*policy.Errors](err) || anyOf(err, lock.ErrInvalid, errBadKey,
-			attest.ErrStatement, cosign.ErrConfig, cosign.ErrToken, keys.ErrKey, keys.ErrPassword, keys.ErrExposed, image.ErrNotALayout)
+			definition.ErrDefinition, definition.ErrArch, graph.ErrDuplicate,
+			attest.ErrStatement, pack.ErrSpec, pack.ErrIndex, cosign.ErrConfig, cosign.ErrToken, keys.ErrKey, keys.ErrPassword, keys.ErrExposed, image.ErrNotALayout)
 	}},
 	{exitUnsolvable, func(err error) bool {
 		return isType[*solve.UnsatisfiableError](err) || isType[*solve.MissingError](err) ||
@@ -96,7 +100,7 @@ var classes = []struct {
 		return isType[*repository.UnknownKeyError](err) || isType[*repository.SignatureError](err) ||
 			isType[*repository.FormatError](err) || isType[*repository.RollbackError](err) ||
 			anyOf(err, apk.ErrNotPackage, apk.ErrVersion3, apk.ErrTooLarge, apk.ErrIndex, apk.ErrPkgInfo, apk.ErrSignature,
-				repository.ErrUnsigned, repository.ErrLimit, cosign.ErrSelfCheck, sign.ErrNotVerified, target.ErrMismatch, target.ErrLimit, target.ErrMalformed, store.ErrHostile, store.ErrMismatch, store.ErrMalformed, store.ErrCorrupt)
+				repository.ErrUnsigned, repository.ErrLimit, cosign.ErrSelfCheck, sign.ErrNotVerified, target.ErrMismatch, target.ErrLimit, target.ErrMalformed, store.ErrHostile, store.ErrMismatch, store.ErrMalformed, store.ErrCorrupt, pack.ErrDataHash)
 	}},
 	{exitUnreachable, func(err error) bool {
 		return anyOf(err, target.ErrUnreachable, cosign.ErrService) || isType[*repository.HTTPError](err) || isType[*net.OpError](err) || isType[*net.DNSError](err) ||

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/cairn-dev/cairn/packages/repository"
 	"github.com/cairn-dev/cairn/sign/keys"
 )
 
@@ -22,19 +24,28 @@ func newKey(a *app) *cobra.Command {
 
 func newKeyGenerate(a *app) *cobra.Command {
 	var prefix string
+	var packages bool
 	var in keyFlags
 	cmd := &cobra.Command{
 		Use:   "generate",
-		Short: "Make a key pair for signing images",
+		Short: "Make a key pair for signing images or packages",
 		Long: `Make a key pair for signing images, as cosign makes them: PREFIX.key, encrypted
 with a password and readable by its owner only, and PREFIX.pub. Nothing is
 replaced.
 
 The password is read from the file of --password-file, from CAIRN_PASSWORD or
-COSIGN_PASSWORD, or asked for at the terminal, twice.`,
-		Example: "  cairn key generate --output release",
+COSIGN_PASSWORD, or asked for at the terminal, twice.
+
+With --apk, a key pair for packages and their indexes, as abuild-keygen and
+melange make them: PREFIX.rsa, RSA of 4096 bits, not encrypted and readable by
+its owner only, and PREFIX.rsa.pub, which belongs into /etc/apk/keys under that
+name.`,
+		Example: "  cairn key generate --output release\n  cairn key generate --apk --output me@example.com-5f3c",
 		Args:    args(0, 0, "none"),
 		RunE: func(*cobra.Command, []string) error {
+			if packages {
+				return generateAPKKey(a, prefix)
+			}
 			o := in.options(a)
 			password, err := o.NewPassword("Password for the new key " + prefix + ".key")
 			if err != nil {
@@ -48,19 +59,33 @@ COSIGN_PASSWORD, or asked for at the terminal, twice.`,
 			if err := pair.Write(prefix); err != nil {
 				return err
 			}
-			r := struct {
-				Private string `json:"private"`
-				Public  string `json:"public"`
-			}{prefix + ".key", prefix + ".pub"}
-			return render(a.std.out, format(a.format), r, nil, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "%s\n%s\n", r.Private, r.Public)
-				return err
-			})
+			return renderPair(a, prefix+".key", prefix+".pub")
 		},
 	}
 	cmd.Flags().StringVarP(&prefix, "output", "o", "cairn", "`prefix` of the two files")
+	cmd.Flags().BoolVar(&packages, "apk", false, "make a key pair for packages and indexes")
 	in.register(cmd)
 	return cmd
+}
+
+func generateAPKKey(a *app, prefix string) error {
+	name := strings.TrimSuffix(prefix, ".rsa") + ".rsa"
+	if err := repository.GenerateKey(a.at(name)); err != nil {
+		return err
+	}
+	return renderPair(a, name, name+".pub")
+}
+
+// renderPair prints where the two halves of a new key are.
+func renderPair(a *app, private, public string) error {
+	r := struct {
+		Private string `json:"private"`
+		Public  string `json:"public"`
+	}{private, public}
+	return render(a.std.out, format(a.format), r, nil, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "%s\n%s\n", r.Private, r.Public)
+		return err
+	})
 }
 
 func newKeyPublic(a *app) *cobra.Command {

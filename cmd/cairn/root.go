@@ -66,6 +66,7 @@ storage failure, 9 missing, 10 not pinned, 130 interrupted, 143 terminated.`,
 	root.AddCommand(newProve(a))
 	root.AddCommand(newDiff(a), newReport(a))
 	root.AddCommand(newKey(a), newSign(a), newAttest(a))
+	root.AddCommand(newPackage(a), newIndex(a))
 	return root
 }
 

@@ -28,8 +28,8 @@ type serveFlags struct {
 }
 
 func newServe(a *app) *cobra.Command {
-	cmd := &cobra.Command{Use: "serve", Short: "Serve decisions", Long: `Serve decisions about images.`}
-	cmd.AddCommand(newServeAdmission(a))
+	cmd := &cobra.Command{Use: "serve", Short: "Serve decisions and repositories", Long: `Serve decisions about images, or a repository of packages.`}
+	cmd.AddCommand(newServeAdmission(a), newServeRepository(a))
 	return cmd
 }
 

@@ -1,7 +1,6 @@
 package repository
 
 import (
-	"archive/tar"
 	"bytes"
 	"cmp"
 	"context"
@@ -15,9 +14,6 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
-	"time"
-
-	"github.com/klauspost/compress/gzip"
 
 	"github.com/cairn-dev/cairn/packages/apk"
 )
@@ -102,11 +98,11 @@ func WriteIndex(w io.Writer, packages []*apk.Package, o WriteOptions) error {
 	for _, p := range sorted {
 		text = apk.AppendIndexEntry(text, p)
 	}
-	files := []tarFile{{"APKINDEX", text}}
+	files := []apk.MemberFile{{Name: "APKINDEX", Body: text}}
 	if o.Description != "" {
-		files = []tarFile{{"DESCRIPTION", []byte(o.Description + "\n")}, files[0]}
+		files = []apk.MemberFile{{Name: "DESCRIPTION", Body: []byte(o.Description + "\n")}, files[0]}
 	}
-	content, err := gzipTar(files, true)
+	content, err := apk.Member(files, true)
 	if err != nil {
 		return fmt.Errorf("index: %w", err)
 	}
@@ -127,73 +123,48 @@ func SignIndex(w io.Writer, index []byte, keys []SigningKey) error {
 		return fmt.Errorf("index: %w", err)
 	}
 	index = index[content:]
-	var files []tarFile
-	for _, k := range keys {
-		f, err := k.sign(index)
-		if err != nil {
-			return err
-		}
-		files = append(files, f)
+	member, err := SignatureMember(index, keys)
+	if err != nil {
+		return err
 	}
-	if len(files) > 0 {
-		member, err := gzipTar(files, false)
-		if err != nil {
+	for _, b := range [][]byte{member, index} {
+		if _, err := w.Write(b); err != nil {
 			return fmt.Errorf("index: %w", err)
 		}
-		if _, err := w.Write(member); err != nil {
-			return fmt.Errorf("index: %w", err)
-		}
-	}
-	if _, err := w.Write(index); err != nil {
-		return fmt.Errorf("index: %w", err)
 	}
 	return nil
 }
 
-func (k SigningKey) sign(b []byte) (tarFile, error) {
+// SignatureMember returns the gzip member that holds the keys' signatures of b:
+// of what follows it in an index, of the control section in a package. Without
+// keys it is empty.
+func SignatureMember(b []byte, keys []SigningKey) ([]byte, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	var files []apk.MemberFile
+	for _, k := range keys {
+		f, err := k.sign(b)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return apk.Member(files, false)
+}
+
+func (k SigningKey) sign(b []byte) (apk.MemberFile, error) {
 	if err := k.check(); err != nil {
-		return tarFile{}, err
+		return apk.MemberFile{}, err
 	}
 	hash, _ := signatureHash(k.algorithm())
 	h := hash.New()
 	h.Write(b)
 	value, err := k.Private.Sign(nil, h.Sum(nil), crypto.SignerOpts(hash))
 	if err != nil {
-		return tarFile{}, fmt.Errorf("signing key %s: %w", k.Name, err)
+		return apk.MemberFile{}, fmt.Errorf("signing key %s: %w", k.Name, err)
 	}
-	return tarFile{".SIGN." + k.algorithm() + "." + k.Name, value}, nil
-}
-
-type tarFile struct {
-	name    string
-	content []byte
-}
-
-// gzipTar returns a gzip member of a tar. Only the last member of an index has
-// the end-of-archive blocks, so that the members together are one tar.
-func gzipTar(files []tarFile, last bool) ([]byte, error) {
-	var out bytes.Buffer
-	z, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
-	if err != nil {
-		return nil, err
-	}
-	t := tar.NewWriter(z)
-	for _, f := range files {
-		h := &tar.Header{Name: f.name, Mode: 0o644, Size: int64(len(f.content)), Typeflag: tar.TypeReg,
-			ModTime: time.Unix(0, 0), Uname: "root", Gname: "root"}
-		if err := t.WriteHeader(h); err != nil {
-			return nil, err
-		}
-		if _, err := t.Write(f.content); err != nil {
-			return nil, err
-		}
-	}
-	end := t.Flush
-	if last {
-		end = t.Close
-	}
-	err = errors.Join(end(), z.Close())
-	return out.Bytes(), err
+	return apk.MemberFile{Name: ".SIGN." + k.algorithm() + "." + k.Name, Body: value}, nil
 }
 
 // UpdateIndex changes an index file, or makes it. change gets the packages that

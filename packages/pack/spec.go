@@ -1,0 +1,191 @@
+package pack
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cairn-dev/cairn/packages/apk"
+)
+
+// Spec is what a package says of itself besides its files.
+type Spec struct {
+	// Package needs Name, Version (with -rN) and Arch. InstalledSize, Size,
+	// Checksum and DataHash are measured; what they hold is not looked at.
+	// BuildTime, which also becomes the time of every member, is SOURCE_DATE_EPOCH.
+	// White space in Description is reduced to single spaces.
+	Package apk.Package
+	// Scripts are the install scripts by name: pre-install, post-install,
+	// pre-deinstall, post-deinstall, pre-upgrade, post-upgrade and trigger. Each
+	// begins with "#!".
+	Scripts map[string][]byte
+	// Control are more files of the control section by name, such as the
+	// definition ".melange.yaml". apk passes over them.
+	Control map[string][]byte
+	// Vendored are the names that the package has for itself and does not
+	// provide; they stand in .PKGINFO as comments, as melange writes them.
+	Vendored []string
+}
+
+// ErrSpec is wrapped by every error about a [Spec].
+var ErrSpec = errors.New("cannot be packed")
+
+type specError struct{ id, problem string }
+
+func (e *specError) Error() string        { return fmt.Sprintf("package %s: %s", e.id, e.problem) }
+func (e *specError) Is(target error) bool { return target == ErrSpec }
+
+// Scripts are the names of install scripts that apk knows.
+var Scripts = []string{"pre-install", "post-install", "pre-deinstall", "post-deinstall", "pre-upgrade", "post-upgrade", "trigger"}
+
+// check refuses what apk would read differently or not at all.
+func (s *Spec) check() error {
+	p := &s.Package
+	p.Description = strings.Join(strings.Fields(p.Description), " ")
+	id := cmp.Or(p.Name, "(unnamed)")
+	for _, f := range []func() string{s.checkFields, s.checkScripts, s.checkControl, s.checkLists} {
+		if problem := f(); problem != "" {
+			return &specError{id, problem}
+		}
+	}
+	if _, err := apk.ParsePkgInfo(s.pkgInfo(apk.SHA256{})); err != nil {
+		return &specError{id, err.Error()}
+	}
+	return nil
+}
+
+func (s *Spec) checkFields() string {
+	p := &s.Package
+	switch {
+	case p.Name == "":
+		return "name: missing"
+	case !apk.ValidVersion(p.Version):
+		return fmt.Sprintf("version %q: not a version of apk: expected for example 1.2.3-r0", p.Version)
+	case p.Arch == "":
+		return "architecture: missing: expected for example x86_64 or noarch"
+	case p.BuildTime < 0:
+		return fmt.Sprintf("build time %d: expected seconds since 1970", p.BuildTime)
+	}
+	for _, f := range []struct{ name, value string }{{"name", p.Name}, {"version", p.Version}, {"architecture", p.Arch},
+		{"description", p.Description}, {"URL", p.URL}, {"licence", p.License}, {"origin", p.Origin},
+		{"maintainer", p.Maintainer}, {"commit", p.Commit}} {
+		if hasControl(f.value) {
+			return fmt.Sprintf("%s %.80q: has a line break or another control character", f.name, f.value)
+		}
+	}
+	return ""
+}
+
+func hasControl(s string) bool {
+	return strings.ContainsFunc(s, func(c rune) bool { return c < 0x20 || c == 0x7f })
+}
+
+func (s *Spec) checkScripts() string {
+	for _, name := range sortedKeys(s.Scripts) {
+		switch {
+		case !slices.Contains(Scripts, name):
+			return fmt.Sprintf("script %q: expected one of %s", name, strings.Join(Scripts, ", "))
+		case !bytes.HasPrefix(s.Scripts[name], []byte("#!")):
+			return fmt.Sprintf("script %s: does not begin with \"#!\": expected for example #!/bin/sh", name)
+		}
+	}
+	switch _, script := s.Scripts["trigger"]; {
+	case script && len(s.Package.Triggers) == 0:
+		return "trigger script without paths that trigger it"
+	case !script && len(s.Package.Triggers) > 0:
+		return "paths of a trigger without a trigger script"
+	}
+	return ""
+}
+
+func (s *Spec) checkControl() string {
+	for _, name := range sortedKeys(s.Control) {
+		switch {
+		case !strings.HasPrefix(name, ".") || strings.Contains(name, "/") || hasControl(name) || len(name) < 2 || name == ".." || len(name) > 100:
+			return fmt.Sprintf("control file %.100q: expected a name that begins with a dot and has no slash", name)
+		case name == ".PKGINFO" || strings.HasPrefix(name, ".SIGN.") || slices.Contains(Scripts, name[1:]):
+			return fmt.Sprintf("control file %s: is made from other fields", name)
+		}
+	}
+	return ""
+}
+
+func (s *Spec) checkLists() string {
+	for _, t := range s.Package.Triggers {
+		if !strings.HasPrefix(t, "/") || hasControl(t) || strings.Contains(t, " ") {
+			return fmt.Sprintf("trigger path %.80q: expected an absolute path without spaces", t)
+		}
+	}
+	for _, v := range s.Vendored {
+		if hasControl(v) {
+			return fmt.Sprintf("vendored name %.80q: has a control character", v)
+		}
+	}
+	return ""
+}
+
+const diffIDComment = "# diff_id = "
+
+// pkgInfo is the text of .PKGINFO, in melange's order.
+func (s *Spec) pkgInfo(diffID apk.SHA256) []byte {
+	p := s.Package
+	hash := p.DataHash
+	p.DataHash = apk.SHA256{}
+	b := append([]byte("# Generated by cairn\n"), apk.AppendPkgInfo(nil, &p)...)
+	for _, v := range s.Vendored {
+		b = append(b, "# vendored = "+v+"\n"...)
+	}
+	if !diffID.IsZero() {
+		b = append(b, diffIDComment+diffID.String()+"\n"...)
+	}
+	if !hash.IsZero() {
+		b = append(b, "datahash = "+hash.Hex()+"\n"...)
+	}
+	return b
+}
+
+// DiffID returns the diff ID of the data section that a .PKGINFO written by this
+// package names, the zero digest for other ones.
+func DiffID(pkgInfo []byte) (apk.SHA256, error) {
+	for line := range bytes.Lines(pkgInfo) {
+		if text, ok := bytes.CutPrefix(bytes.TrimSuffix(line, []byte("\n")), []byte(diffIDComment)); ok {
+			return apk.ParseSHA256(string(text))
+		}
+	}
+	return apk.SHA256{}, nil
+}
+
+// Vendored returns the names of the comments "# vendored = …" of a .PKGINFO.
+func Vendored(pkgInfo []byte) (out []string) {
+	for line := range bytes.Lines(pkgInfo) {
+		if text, ok := bytes.CutPrefix(bytes.TrimSuffix(line, []byte("\n")), []byte("# vendored = ")); ok {
+			out = append(out, string(text))
+		}
+	}
+	return out
+}
+
+// control returns the compressed control section.
+func (s *Spec) control(diffID apk.SHA256) ([]byte, error) {
+	time := s.Package.BuildTime
+	files := []apk.MemberFile{{Name: ".PKGINFO", Body: s.pkgInfo(diffID), MTime: time}}
+	for _, name := range sortedKeys(s.Control) {
+		files = append(files, apk.MemberFile{Name: name, Body: s.Control[name], MTime: time})
+	}
+	for _, name := range sortedKeys(s.Scripts) {
+		files = append(files, apk.MemberFile{Name: "." + name, Body: s.Scripts[name], Mode: 0o755, MTime: time})
+	}
+	return apk.Member(files, false)
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
