@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"chainguard.dev/apko/pkg/build/types"
+
+	"github.com/cairn-dev/cairn/packages/spelling"
 )
 
 // Arch is one architecture under its two names.
@@ -56,7 +58,7 @@ func archProblem(v string) (detail, hint string) {
 	if slices.Contains(names, v) {
 		return "", ""
 	}
-	if near := nearest(v, names); near != "" {
+	if near := spelling.Nearest(v, names); near != "" {
 		hint = "did you mean " + near + "?"
 	}
 	return "found " + strconv.Quote(shorten(v)) + ", expected one of " + strings.Join(names, ", "), hint

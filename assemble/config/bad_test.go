@@ -178,19 +178,6 @@ func TestNotReadable(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	names := []string{"packages", "repositories", "keyring", "cmd"}
-	for s, want := range map[string]string{
-		"pakages": "packages", "package": "packages", "Packages": "packages", "pacakges": "packages",
-		"repos": "", "cdm": "cmd", "cmds": "cmd", "x": "", "": "", "keyrings": "keyring",
-		strings.Repeat("a", 100): "",
-	} {
-		if got := nearest(s, names); got != want {
-			t.Errorf("nearest(%q) = %q, expected %q", s, got, want)
-		}
-	}
-}
-
 func TestSignals(t *testing.T) {
 	for v, want := range map[string]bool{
 		"SIGTERM": true, "TERM": true, "sigquit": true, "15": true, "64": true, "SIGRTMIN+3": true,

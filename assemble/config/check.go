@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/cairn-dev/cairn/packages/spelling"
 )
 
 // maxValues bounds the values of one file with its aliases expanded, against
@@ -273,7 +275,7 @@ var advice = map[string]string{
 
 func (c *checker) unknown(at place, name string, t *node) {
 	hint, ok := advice[join(t.path, name)]
-	if near := nearest(name, t.names()); !ok && near != "" {
+	if near := spelling.Nearest(name, t.names()); !ok && near != "" {
 		hint = "did you mean " + near + "?"
 	} else if homes := language().where(name); !ok && len(homes) > 0 {
 		hint = name + " belongs to " + home(homes[0])

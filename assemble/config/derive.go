@@ -10,6 +10,7 @@ import (
 	"github.com/google/shlex"
 
 	"github.com/cairn-dev/cairn/packages/apk"
+	"github.com/cairn-dev/cairn/packages/spelling"
 )
 
 // The layering strategies.
@@ -100,7 +101,7 @@ func (c *Config) RepositoryKeys() (map[string][]string, error) {
 		u := trimSlashes(name)
 		if !slices.Contains(urls, u) {
 			hint := ""
-			if near := nearest(u, urls); near != "" {
+			if near := spelling.Nearest(u, urls); near != "" {
 				hint = "did you mean " + redactURL(near) + "?"
 			}
 			r.add(w.at("no such repository", "found "+strconv.Quote(redactURL(name))+", expected one of repositories or build_repositories", hint, "keyrings", name))

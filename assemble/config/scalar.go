@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/cairn-dev/cairn/packages/spelling"
 )
 
 // scalar checks a text, number or truth value, and then what the key's own
@@ -142,7 +144,7 @@ func (c *checker) text(at place, t *node) {
 	}
 	if len(t.values) > 0 && v != "" && !slices.Contains(t.values, v) {
 		hint := ""
-		if near := nearest(v, t.values); near != "" {
+		if near := spelling.Nearest(v, t.values); near != "" {
 			hint = "did you mean " + near + "?"
 		}
 		c.problem(at, "impossible value", "found "+describe(at.n)+", expected "+strings.Join(t.values, ", "), hint)

@@ -293,20 +293,6 @@ func TestMergeMarks(t *testing.T) {
 	}
 }
 
-func TestDistance(t *testing.T) {
-	for pair, want := range map[[2]string]int{
-		{"", ""}: 0, {"a", ""}: 1, {"", "ab"}: 2, {"abc", "abc"}: 0, {"abc", "abd"}: 1, {"abc", "acb"}: 1, {"abc", "ABC"}: 0,
-		{"kitten", "sitting"}: 3, {"cmd", "cdm"}: 1, {"packages", "package"}: 1,
-	} {
-		if got := distance(pair[0], pair[1]); got != want {
-			t.Errorf("distance%v = %d, expected %d", pair, got, want)
-		}
-		if got := distance(pair[1], pair[0]); got != want {
-			t.Errorf("distance%v the other way = %d, expected %d", pair, got, want)
-		}
-	}
-}
-
 // TestRenderDropsNothing: permissions that were not given are not rendered,
 // those given as 0 are.
 func TestRenderDropsNothing(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/cairn-dev/cairn/packages/spelling"
 )
 
 // signalNames returns the signals of Linux by number; index 0 is none.
@@ -43,7 +45,7 @@ func checkSignal(c *checker, at place, v string) {
 		return
 	}
 	hint := ""
-	if near := nearest(strings.TrimPrefix(strings.ToUpper(v), "SIG"), signalNames()[1:]); near != "" {
+	if near := spelling.Nearest(strings.TrimPrefix(strings.ToUpper(v), "SIG"), signalNames()[1:]); near != "" {
 		hint = "did you mean SIG" + near + "?"
 	}
 	c.problem(at, impossible, "found "+describe(at.n)+", expected a signal such as SIGTERM, SIGRTMIN+3 or 15", hint)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/cairn-dev/cairn/packages/spelling"
 )
 
 // ErrDefinition is in the chain of every error about a definition or a reusable
@@ -100,49 +102,9 @@ func sorted(list []Problem) []Problem {
 	return slices.Compact(list)
 }
 
-// nearest returns the candidate that s is probably a misspelling of, or "".
-func nearest(s string, candidates []string) string {
-	best, bestDistance := "", 1+max(1, len(s)/3)
-	for _, c := range candidates {
-		if d := distance(s, c); d < bestDistance {
-			best, bestDistance = c, d
-		}
-	}
-	return best
-}
-
-// distance is the number of insertions, deletions, replacements and exchanges
-// of neighbours between two short words.
-func distance(a, b string) int {
-	if len(a) > 64 || len(b) > 64 {
-		return max(len(a), len(b))
-	}
-	a, b = strings.ToLower(a), strings.ToLower(b)
-	before, prev := make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range prev {
-		prev[j] = j
-	}
-	for i := range len(a) {
-		row := make([]int, len(b)+1)
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			row[j+1] = min(row[j]+1, prev[j+1]+1, prev[j]+cost)
-			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
-				row[j+1] = min(row[j+1], before[j-1]+1)
-			}
-		}
-		before, prev = prev, row
-	}
-	return prev[len(b)]
-}
-
 // didYouMean is the hint for a misspelled word, or "".
 func didYouMean(s string, candidates []string) string {
-	if near := nearest(s, candidates); near != "" {
+	if near := spelling.Nearest(s, candidates); near != "" {
 		return "did you mean " + near + "?"
 	}
 	return ""

@@ -6,7 +6,6 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -15,9 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 
 	"github.com/cairn-dev/cairn/assemble"
-	"github.com/cairn-dev/cairn/assemble/config"
 	"github.com/cairn-dev/cairn/assemble/layer"
-	"github.com/cairn-dev/cairn/packages"
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/apk/apktest"
 	"github.com/cairn-dev/cairn/packages/repository"
@@ -78,33 +75,7 @@ func seventyFive(b *testing.B) (*assemble.Result, []repository.Key) {
 		specs, names = append(specs, s), append(names, name)
 	}
 	apktest.Repository{Arch: "x86_64", Key: key, Packages: specs}.Write(b, filepath.Join(dir, "repo"))
-	file := func(name, text string) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			b.Fatal(err)
-		}
-		return path
-	}
-	file("key.rsa.pub", string(key.PublicPEM()))
-	cfg, err := config.Load(file("image.yaml", "contents: {repositories: ["+dir+"/repo], keyring: ["+dir+"/key.rsa.pub], packages: ["+
-		strings.Join(names, ", ")+"]}\narchs: [x86_64]\n"), config.Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	ws, err := packages.Open(packages.Options{CacheDir: filepath.Join(dir, "cache")})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { ws.Close() })
-	r, err := assemble.Build(b.Context(), ws, cfg, assemble.Options{Kit: true})
-	if err != nil {
-		b.Fatal(err)
-	}
-	pinned, err := repository.ParseKey("key.rsa.pub", key.PublicPEM())
-	if err != nil {
-		b.Fatal(err)
-	}
-	return r, []repository.Key{pinned}
+	return buildWithKit(b, dir, key, names, "x86_64")
 }
 
 // BenchmarkProve75FromARegistry is the proof of an image of 75 layers in a registry

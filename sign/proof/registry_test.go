@@ -118,6 +118,13 @@ func buildBoth(t *testing.T) (*assemble.Result, []repository.Key) {
 			{Package: apk.Package{Name: "large", Version: "1-r0"}, Parents: true, Files: []apktest.File{{Path: "usr/bin/" + arch, Content: string(noise)}}},
 		}}.Write(t, filepath.Join(dir, "repo"))
 	}
+	return buildWithKit(t, dir, key, []string{"large"}, "x86_64, aarch64")
+}
+
+// buildWithKit builds an image, with its kit, of packages from the repository in
+// dir/repo.
+func buildWithKit(t testing.TB, dir string, key *apktest.Key, names []string, archs string) (*assemble.Result, []repository.Key) {
+	t.Helper()
 	file := func(name, text string) string {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
@@ -126,7 +133,8 @@ func buildBoth(t *testing.T) (*assemble.Result, []repository.Key) {
 		return path
 	}
 	file("key.rsa.pub", string(key.PublicPEM()))
-	cfg, err := config.Load(file("image.yaml", "contents: {repositories: ["+dir+"/repo], keyring: ["+dir+"/key.rsa.pub], packages: [large]}\narchs: [x86_64, aarch64]\n"), config.Options{})
+	cfg, err := config.Load(file("image.yaml", "contents: {repositories: ["+dir+"/repo], keyring: ["+dir+"/key.rsa.pub], packages: ["+
+		strings.Join(names, ", ")+"]}\narchs: ["+archs+"]\n"), config.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
