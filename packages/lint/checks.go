@@ -9,27 +9,34 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/cairn-dev/cairn/packages/apk"
 )
 
 const sbomDir = "var/lib/db/sbom"
 
+// pattern compiles a regular expression when it is first needed: cairn starts for
+// many things that are no linting.
+func pattern(text string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
+}
+
 var (
-	documentationName = regexp.MustCompile(`(?:^|/)(?:READ\.?ME|TODO|CREDITS)[^/]*$|\.(?:md|docx?|rst|[0-9][a-z])$`)
-	manualPath        = regexp.MustCompile(`^usr/(?:local/)?(?:share/)?man/(?:[^/]+/)*[^/]+\.[0-9][^/]*$`)
-	infoPath          = regexp.MustCompile(`^usr/(?:local/)?share/info/[^/]+\.info(?:-[0-9]+)?(?:\.(?:gz|bz2|xz|lzma|Z|zst))?$`)
-	cudaPath          = regexp.MustCompile(`^usr/lib/lib(?:cuda|nvidia-ml)\.so(?:\.[0-9]+)*$`)
-	libraryName       = regexp.MustCompile(`\.so(?:\.[0-9]+)*$`)
-	objectName        = regexp.MustCompile(`\.(?:a|so|dylib)(?:\.[^/]*)?$`)
-	licenceName       = regexp.MustCompile(`(?i)^(?:[^/]*[-_.])?(?:licen[cs]es?|copying|copyright|notice)(?:[-_.][^/]*)?$`)
+	documentationName = pattern(`(?:^|/)(?:READ\.?ME|TODO|CREDITS)[^/]*$|\.(?:md|docx?|rst|[0-9][a-z])$`)
+	manualPath        = pattern(`^usr/(?:local/)?(?:share/)?man/(?:[^/]+/)*[^/]+\.[0-9][^/]*$`)
+	infoPath          = pattern(`^usr/(?:local/)?share/info/[^/]+\.info(?:-[0-9]+)?(?:\.(?:gz|bz2|xz|lzma|Z|zst))?$`)
+	cudaPath          = pattern(`^usr/lib/lib(?:cuda|nvidia-ml)\.so(?:\.[0-9]+)*$`)
+	libraryName       = pattern(`\.so(?:\.[0-9]+)*$`)
+	objectName        = pattern(`\.(?:a|so|dylib)(?:\.[^/]*)?$`)
+	licenceName       = pattern(`(?i)^(?:[^/]*[-_.])?(?:licen[cs]es?|copying|copyright|notice)(?:[-_.][^/]*)?$`)
 )
 
-func documentation(r *run) ([]string, error) { return r.files(documentationName.MatchString) }
+func documentation(r *run) ([]string, error) { return r.files(documentationName().MatchString) }
 
 func manuals(r *run) ([]string, error) {
 	return r.files(func(p string) bool {
-		return manualPath.MatchString(p) || infoPath.MatchString(p) || p == "usr/share/info/dir" || p == "usr/local/share/info/dir"
+		return manualPath().MatchString(p) || infoPath().MatchString(p) || p == "usr/share/info/dir" || p == "usr/local/share/info/dir"
 	})
 }
 
@@ -80,7 +87,7 @@ func empty(r *run) ([]string, error) {
 	return []string{""}, nil
 }
 
-func cudaDriver(r *run) ([]string, error) { return r.files(cudaPath.MatchString) }
+func cudaDriver(r *run) ([]string, error) { return r.files(cudaPath().MatchString) }
 
 func untestedPkgConfig(r *run) ([]string, error) {
 	if r.Tests == nil || slices.Contains(r.Tests, "test/pkgconf") {
@@ -95,7 +102,7 @@ func untestedLibraries(r *run) ([]string, error) {
 	if r.Tests == nil || slices.Contains(r.Tests, "test/ldd-check") || slices.Contains(r.Tests, "test/tw/ldd-check") {
 		return nil, nil
 	}
-	return r.files(libraryName.MatchString)
+	return r.files(libraryName().MatchString)
 }
 
 // unmerged finds what is in a directory that should be a link; the link itself,
@@ -159,7 +166,7 @@ var machines = map[string]elf.Machine{"x86_64": elf.EM_X86_64, "aarch64": elf.EM
 	"armv7": elf.EM_ARM, "ppc64le": elf.EM_PPC64, "s390x": elf.EM_S390, "riscv64": elf.EM_RISCV, "loongarch64": elf.EM_LOONGARCH}
 
 func (r *run) object(e *apk.Entry) bool {
-	return e.Type == apk.TypeFile && e.ELF != nil && (e.Mode&0o111 != 0 || objectName.MatchString(e.Path)) && !strings.HasPrefix(e.Path, sbomDir+"/")
+	return e.Type == apk.TypeFile && e.ELF != nil && (e.Mode&0o111 != 0 || objectName().MatchString(e.Path)) && !strings.HasPrefix(e.Path, sbomDir+"/")
 }
 
 func otherArchBinaries(r *run) (out []string, _ error) {
@@ -234,12 +241,12 @@ func DebugSection(r io.ReaderAt) (name string) {
 	return ""
 }
 
-var sitePackages = regexp.MustCompile(`^usr/lib/python\d+\.\d+/site-packages/([^/]+)$`)
+var sitePackages = pattern(`^usr/lib/python\d+\.\d+/site-packages/([^/]+)$`)
 
 // modules returns the names directly below site-packages.
 func (r *run) modules() (out []string) {
 	for _, e := range r.Tree.Entries() {
-		if m := sitePackages.FindStringSubmatch(e.Path); m != nil {
+		if m := sitePackages().FindStringSubmatch(e.Path); m != nil {
 			out = append(out, m[1])
 		}
 	}
@@ -249,7 +256,7 @@ func (r *run) modules() (out []string) {
 func pythonNamed(names ...string) func(*run) ([]string, error) {
 	return func(r *run) (out []string, _ error) {
 		for _, e := range r.Tree.Entries() {
-			if m := sitePackages.FindStringSubmatch(e.Path); m != nil && slices.Contains(names, m[1]) {
+			if m := sitePackages().FindStringSubmatch(e.Path); m != nil && slices.Contains(names, m[1]) {
 				out = append(out, e.Path)
 			}
 		}
@@ -290,7 +297,7 @@ func duplicates(r *run) (out []string, _ error) {
 	var order []key
 	for _, e := range r.Tree.Entries() {
 		base := path.Base(e.Path)
-		if e.Type != apk.TypeFile || e.Size < minDuplicate || licenceName.MatchString(base) {
+		if e.Type != apk.TypeFile || e.Size < minDuplicate || licenceName().MatchString(base) {
 			continue
 		}
 		k := key{base, e.SHA256}
