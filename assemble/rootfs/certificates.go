@@ -14,6 +14,9 @@ import (
 // adds the configuration's certificates.
 func (b *builder) certificates() error {
 	made, err := b.makeTrustStore()
+	if err == nil {
+		err = b.makeJavaStore()
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", generatorCerts, err)
 	}

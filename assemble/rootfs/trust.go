@@ -62,6 +62,53 @@ func (b *builder) makeTrustStore() (*trustStore, error) {
 	return t, err
 }
 
+// makeJavaStore makes the truststore that the install script of Debian's
+// ca-certificates-java makes of the bundle, where a Java runtime leads to one
+// and there is none.
+func (b *builder) makeJavaStore() error {
+	store := certs.TruststorePaths()[0]
+	if at, err := b.lookup(store, true); b.compat() || err != nil || at.node != nil || !b.javaAsksFor(store) {
+		return err
+	}
+	bundle, n, err := b.readAt(certs.BundlePaths()[0])
+	if err != nil || n == nil {
+		return err
+	}
+	content, err := certs.Truststore(bundle, b.in.Created)
+	if err != nil {
+		b.warnings = append(b.warnings, fmt.Sprintf("/%s is not made: /%s: %v", store, n.path(), err))
+		return nil
+	}
+	from := slices.Clone(n.ino.derived)
+	if len(from) == 0 {
+		from = []string{b.ownerOf(n).Name}
+	}
+	ino, err := b.generate(store, 0o644, content, Owner{OwnedByGenerator, generatorCerts})
+	if err != nil {
+		return err
+	}
+	ino.derived = from
+	return nil
+}
+
+// javaAsksFor tells whether the truststore of a Java runtime is a link to the
+// path, which nothing has.
+func (b *builder) javaAsksFor(store string) bool {
+	at, err := b.lookup("usr/lib/jvm", true)
+	if err != nil || at.node == nil || !at.node.isDir() {
+		return false
+	}
+	for name := range at.node.ino.kids {
+		for _, below := range []string{"lib/security/cacerts", "jre/lib/security/cacerts"} {
+			link, err := b.lookup("usr/lib/jvm/"+name+"/"+below, false)
+			if err == nil && link.node != nil && link.node.ino.typ == apk.TypeSymlink && link.node.ino.link == "/"+store {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // hasBundle tells whether programs find a bundle in the image.
 func (b *builder) hasBundle() bool {
 	return slices.ContainsFunc(certs.KnownBundles(), func(p string) bool {

@@ -235,3 +235,42 @@ func TestPKCS12Truststore(t *testing.T) {
 		t.Errorf("owner %v, made from %q", e.Owner, e.Derived)
 	}
 }
+
+func TestJavaStoreOfDebian(t *testing.T) {
+	a, aPrint := newCertificate(t, "a")
+	corp, corpPrint := newCertificate(t, "corp")
+	bundle := withAnchors(pkg("ca-1-r0"), "etc/ssl/certs/ca-certificates.crt", a)
+	java := pkg("jre-1-r0", "usr/lib/jvm/java-17/lib/security/cacerts -> /etc/ssl/certs/java/cacerts", "usr/lib/jvm/default -> java-17")
+	const store = "etc/ssl/certs/java/cacerts"
+
+	cfg := withCertificates(types.ImageCertificates{Additional: []types.AdditionalCertificateEntry{{Name: "corp", Content: corp}}})
+	tree := plan(t, input(t, cfg, bundle, java))
+	e := tree.Lookup(store)
+	if e == nil || e.Mode != 0o644 || e.Owner != (Owner{OwnedByGenerator, "ca-certificates"}) || !slices.Equal(e.Derived, []string{"ca", "certificates.additional[0]"}) {
+		t.Fatalf("found %+v", e)
+	}
+	for _, alias := range []string{aPrint, "corp-" + corpPrint} {
+		if bytes.Count(e.Content, []byte(alias)) != 1 {
+			t.Errorf("no entry %s", alias)
+		}
+	}
+	for name, specs := range map[string][]apktest.Spec{
+		"no bundle":         {java},
+		"no Java":           {bundle},
+		"a store of itself": {bundle, pkg("jre-1-r0", "usr/lib/jvm/java-17/lib/security/cacerts is=x")},
+		"another link":      {bundle, pkg("jre-1-r0", "usr/lib/jvm/java-17/lib/security/cacerts -> /etc/pki/java/cacerts")},
+	} {
+		if e := plan(t, input(t, nil, specs...)).Lookup(store); e != nil {
+			t.Errorf("%s: found %+v", name, e)
+		}
+	}
+	has := pkg("store-1-r0", store+" is=theirs")
+	if e := plan(t, input(t, nil, bundle, java, has)).Lookup(store); e == nil || e.Owner.Name != "store" {
+		t.Errorf("a package's store: found %+v", e)
+	}
+	broken := withAnchors(pkg("ca-1-r0"), "etc/ssl/certs/ca-certificates.crt", "none")
+	if tree := plan(t, input(t, nil, broken, java)); tree.Lookup(store) != nil || len(tree.Warnings) != 1 ||
+		!strings.Contains(tree.Warnings[0], "/etc/ssl/certs/java/cacerts is not made: /etc/ssl/certs/ca-certificates.crt: ") {
+		t.Errorf("warnings %q", tree.Warnings)
+	}
+}

@@ -2,7 +2,9 @@ package certs
 
 import (
 	"crypto/sha1"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -34,6 +36,22 @@ const (
 type jksEntry struct {
 	alias string
 	raw   []byte
+}
+
+// Truststore makes a Java truststore of the certificates of a bundle, each under
+// its SHA-256. What Go's parser refuses and OpenSSL does not is trusted too; a
+// bundle that is not certificates gives an error wrapping [ErrCertificate].
+func Truststore(bundle []byte, created time.Time) ([]byte, error) {
+	list, err := anchors(bundle)
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]entry, len(list))
+	for i, der := range list {
+		sum := sha256.Sum256(der)
+		entries[i] = entry{Certificate{DER: der}, hex.EncodeToString(sum[:])}
+	}
+	return appendJKS(writeJKS(nil), entries, created)
 }
 
 // appendTruststore adds the certificates as trusted entries to a store in
