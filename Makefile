@@ -94,6 +94,12 @@ e2e-kubernetes:
 	cmd/cairn/e2e/kubernetes.sh $(E2E_CACHE)
 	CAIRN_E2E=$(E2E_CACHE) $(GO) test -tags e2e -count 1 -v -run TestE2EKubernetes ./cmd/cairn
 
+# Every entry of the catalogue that can be made from packages available here, in a
+# real container engine, as root. UPDATE=1 writes the table of configs/README.md.
+.PHONY: e2e-catalogue
+e2e-catalogue:
+	cmd/cairn/e2e/dockerd.sh $(GO) test -tags e2e -count 1 -v -timeout 30m -run 'TestCatalogue$(RUN)' ./cmd/cairn $(if $(UPDATE),-args -update-catalogue)
+
 # The documents that are made from the program.
 generate:
 	$(GO) generate ./assemble/...

@@ -35,6 +35,12 @@ var flaskPackages = []string{"python3-flask", "python3", "ca-certificates", "tzd
 // depend on, and returns it with its key. The packages are downloaded once.
 func debianRepository(t *testing.T, packages []string) (dir, key string) {
 	t.Helper()
+	return debianRepositoryIn(t, "", packages)
+}
+
+// debianRepositoryIn is debianRepository in a folder of its own in the cache.
+func debianRepositoryIn(t *testing.T, folder string, packages []string) (dir, key string) {
+	t.Helper()
 	for _, tool := range []string{"apt-get", "dpkg-deb", "python3"} {
 		needTool(t, tool)
 	}
@@ -50,7 +56,7 @@ func debianRepository(t *testing.T, packages []string) (dir, key string) {
 		}
 		dir = filepath.Join(cache, "cairn-e2e")
 	}
-	dir = absolute(t, dir)
+	dir = filepath.Join(absolute(t, dir), folder)
 	k := apktest.NewKey("debian.rsa.pub")
 	made := filepath.Join(dir, "made-of")
 	of := fileSum(t, script) + " " + strings.Join(packages, " ")
@@ -59,7 +65,13 @@ func debianRepository(t *testing.T, packages []string) (dir, key string) {
 		if err := errors.Join(os.RemoveAll(made), os.RemoveAll(filepath.Join(dir, "x86_64"))); err != nil {
 			t.Fatal(err)
 		}
-		t.Log(strings.TrimSpace(mustRun(t, "python3", append([]string{absolute(t, script), dir}, packages...)...)))
+		// What is installed here must not decide which versions there are.
+		nothing, apt := filepath.Join(t.TempDir(), "status"), filepath.Join(t.TempDir(), "apt.conf")
+		if err := errors.Join(os.WriteFile(nothing, nil, 0o644),
+			os.WriteFile(apt, []byte("Dir::State::status \""+nothing+"\";\nAPT::Sandbox::User \"root\";\n"), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		t.Log(strings.TrimSpace(mustRun(t, "env", append([]string{"APT_CONFIG=" + apt, "python3", absolute(t, script), dir}, packages...)...)))
 		indexDebian(t, filepath.Join(dir, "x86_64"), k)
 		if err := os.WriteFile(made, []byte(of), 0o644); err != nil {
 			t.Fatal(err)

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"bufio"
+	"compress/gzip"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cairn-dev/cairn/assemble/config"
+	"github.com/cairn-dev/cairn/packages/apk"
+	"github.com/cairn-dev/cairn/packages/apk/apktest"
+	"github.com/cairn-dev/cairn/packages/repository"
+	"github.com/cairn-dev/cairn/packages/solve"
+)
+
+// catalogueFiles are the configurations of a folder of configs, without what they
+// include. What their images do is tested by make e2e-catalogue.
+func catalogueFiles(t *testing.T, folder string) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join("..", "..", "configs", folder, "*.yaml"))
+	if err != nil || len(names) < 5 {
+		t.Fatalf("%s: %d configurations, %v", folder, len(names), err)
+	}
+	return slices.DeleteFunc(names, func(n string) bool { return filepath.Base(n) == "common.yaml" })
+}
+
+func TestCatalogueLoads(t *testing.T) {
+	want := []string{"base", "busybox", "cc", "go-builder", "java-17", "nginx", "postgres", "static"}
+	for folder, more := range map[string][]string{
+		"wolfi":  {"java-21", "node-20", "node-22", "python-3.12", "python-3.13", "wolfi-base"},
+		"alpine": {"alpine-base", "java-21", "node", "python"},
+		"debian": {"node", "python"},
+	} {
+		var found []string
+		for _, name := range catalogueFiles(t, folder) {
+			entry := strings.TrimSuffix(filepath.Base(name), ".yaml")
+			found = append(found, entry)
+			cfg, err := config.Load(name, config.Options{})
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			if len(cfg.Warnings) > 0 {
+				t.Errorf("%s: %v", name, cfg.Warnings)
+			}
+			user := "65532"
+			if strings.HasSuffix(entry, "-base") {
+				user = "root"
+			}
+			if cfg.Accounts.RunAs != user || len(cfg.Archs) == 0 {
+				t.Errorf("%s: runs as %q on %v", name, cfg.Accounts.RunAs, cfg.Archs)
+			}
+		}
+		expected := slices.Sorted(slices.Values(slices.Concat(want, more)))
+		if slices.Sort(found); !slices.Equal(found, expected) {
+			t.Errorf("%s: found %q, expected %q", folder, found, expected)
+		}
+	}
+}
+
+// What the table of the README has is there, and nothing else.
+func TestCatalogueReadmeNamesEveryEntry(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "configs", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		if cell, _, ok := strings.Cut(strings.TrimPrefix(line, "| `"), " |"); ok && strings.HasPrefix(line, "| `") {
+			for _, name := range strings.Split(strings.ReplaceAll(cell, "`", ""), ", ") {
+				named[name] = true
+			}
+		}
+	}
+	for _, folder := range []string{"wolfi", "alpine", "debian"} {
+		for _, name := range catalogueFiles(t, folder) {
+			if entry := strings.TrimSuffix(filepath.Base(name), ".yaml"); !named[entry] {
+				t.Errorf("README.md does not say what %s is for", name)
+			}
+		}
+	}
+	for name := range named {
+		found, err := filepath.Glob(filepath.Join("..", "..", "configs", "*", name+".yaml"))
+		if err != nil || len(found) == 0 {
+			t.Errorf("README.md names %s, which is not there", name)
+		}
+	}
+}
+
+// Alpine's packages have these names, and go together: the real indexes of
+// Alpine 3.19 say so.
+func TestCatalogueResolvesOnAlpine(t *testing.T) {
+	data, err := filepath.Abs(apktest.Data(t, "alpine-3.19"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := filepath.Glob(filepath.Join(data, "keys", "*.pub"))
+	if err != nil || len(keys) == 0 {
+		t.Skipf("no keys: %v", err)
+	}
+	client, err := repository.NewClient(repository.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var repositories []solve.Repository
+	for _, name := range []string{"main", "community"} {
+		src, err := repository.ParseSource(filepath.Join(data, name), "x86_64")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if src.Keyring, err = client.Keys(t.Context(), keys); err != nil {
+			t.Fatal(err)
+		}
+		ix, err := client.Load(t.Context(), src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		repositories = append(repositories, solve.Repository{Index: ix, URL: src.URL})
+	}
+	for _, name := range catalogueFiles(t, "alpine") {
+		world := catalogueWants(t, name)
+		if _, err := solve.Solve(t.Context(), solve.Request{World: world, Arch: "x86_64", Repositories: repositories}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// catalogueWants are the packages that a configuration asks for.
+func catalogueWants(t *testing.T, name string) []apk.Dependency {
+	t.Helper()
+	cfg, err := config.Load(name, config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []apk.Dependency
+	for _, p := range cfg.Contents.Packages {
+		d, err := apk.ParseDependency(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+var digits = regexp.MustCompile(`[0-9]+(\.[0-9]+)*`)
+
+// Wolfi's packages have these names, but for the number in them: its public
+// images have or ask for such, or its definitions do.
+func TestCatalogueNamesOfWolfi(t *testing.T) {
+	known := map[string]bool{}
+	know := func(name string) { known[digits.ReplaceAllString(name, "N")] = true }
+	wolfiHistory(t, know)
+	definitions, err := filepath.Glob(filepath.Join(apktest.Data(t, "wolfi-definitions"), "*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range definitions {
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range requirement.FindAllStringSubmatch(string(raw), -1) {
+			know(m[1])
+		}
+	}
+	for _, name := range catalogueFiles(t, "wolfi") {
+		for _, d := range catalogueWants(t, name) {
+			if !known[digits.ReplaceAllString(d.Name, "N")] {
+				t.Errorf("%s: nobody knows %s", name, d.Name)
+			}
+		}
+	}
+}
+
+// requirement is a line of a list of packages.
+var requirement = regexp.MustCompile(`(?m)^ +- ([a-z][a-z0-9.+_-]*)$`)
+
+// wolfiHistory tells the packages that Wolfi's public images were made of.
+func wolfiHistory(t *testing.T, know func(string)) {
+	t.Helper()
+	f, err := os.Open(filepath.Join(apktest.Data(t, "rebuild-history"), "history.jsonl.gz"))
+	if err != nil {
+		t.Skipf("no history: %v", err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(z)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var image struct{ Packages []string }
+		if err := json.Unmarshal(lines.Bytes(), &image); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range image.Packages {
+			name, _, _ := strings.Cut(p, "=")
+			know(name)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+}
