@@ -78,6 +78,21 @@ func (r Ref) parseName(base string, hasDigest bool) (Ref, error) {
 	return r, nil
 }
 
+// In spells a reference from another directory: the path of a layout is taken
+// from dir, anything else stays as it is.
+func In(dir, s string) string {
+	base, digest, hasDigest := strings.Cut(s, "@")
+	path, ok := layoutDir(base)
+	if !ok || path == "" || dir == "" || filepath.IsAbs(path) {
+		return s
+	}
+	out := "oci:" + filepath.Join(dir, path)
+	if hasDigest {
+		out += "@" + digest
+	}
+	return out
+}
+
 // layoutDir tells a directory by how it is written.
 func layoutDir(s string) (string, bool) {
 	if dir, ok := strings.CutPrefix(s, "oci:"); ok {

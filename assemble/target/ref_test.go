@@ -120,3 +120,19 @@ func FuzzManifest(f *testing.F) {
 		}
 	})
 }
+
+func TestIn(t *testing.T) {
+	digest := "@sha256:" + strings.Repeat("0", 64)
+	for ref, want := range map[string]string{
+		"out/": "oci:work/out", "oci:out": "oci:work/out", "./out": "oci:work/out", "../out": "oci:out", ".": "oci:work",
+		"out/" + digest: "oci:work/out" + digest,
+		"/out":          "/out", "app:1": "app:1", "r.example/app" + digest: "r.example/app" + digest, "oci:": "oci:",
+	} {
+		if got := In("work", ref); got != want {
+			t.Errorf("%s: found %s, expected %s", ref, got, want)
+		}
+	}
+	if got := In("", "out/"); got != "out/" {
+		t.Errorf("without a directory: found %s", got)
+	}
+}

@@ -60,7 +60,7 @@ of a predicate type.
 func readPredicate(a *app, path string) ([]byte, error) {
 	in := a.std.in
 	if path != "-" {
-		f, err := os.Open(path)
+		f, err := os.Open(a.at(path))
 		if err != nil {
 			return nil, fmt.Errorf("--predicate: %w", err)
 		}

@@ -56,7 +56,7 @@ name.`,
 			if err != nil {
 				return err
 			}
-			if err := pair.Write(prefix); err != nil {
+			if err := pair.Write(a.at(prefix)); err != nil {
 				return err
 			}
 			return renderPair(a, prefix+".key", prefix+".pub")
@@ -101,7 +101,7 @@ func newKeyPublic(a *app) *cobra.Command {
 			if key == "" {
 				return usageError{fmt.Errorf("--key: expected a file, env://VARIABLE or scheme://…")}
 			}
-			k, err := keys.Load(cmd.Context(), key, in.options(a))
+			k, err := keys.Load(cmd.Context(), a.key(key), in.options(a))
 			if err != nil {
 				return err
 			}
@@ -131,7 +131,7 @@ func (k *keyFlags) register(cmd *cobra.Command) {
 }
 
 func (k *keyFlags) options(a *app) keys.Options {
-	return keys.Options{LookupEnv: os.LookupEnv, PasswordFile: k.passwordFile, Prompt: prompt(a)}
+	return keys.Options{LookupEnv: os.LookupEnv, PasswordFile: a.at(k.passwordFile), Prompt: prompt(a)}
 }
 
 // prompt asks at the terminal; nil when there is none.

@@ -45,6 +45,7 @@ func newPolicyInit(a *app) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&key, "key", "", "public key `file`, from the policy's directory")
+	setAs(f, "key", "verify-key")
 	f.StringVar(&identity, "identity", "", "`subject` of the signer's certificates")
 	f.StringVar(&issuer, "issuer", "", "OpenID Connect `issuer` of the identity")
 	f.StringVar(&root, "trusted-root", "", "trusted_root.json `file`, from the policy's directory")
@@ -69,7 +70,7 @@ IMAGE, which entry decides about it. Nothing is fetched.`,
 		Example: "  cairn policy check policy.yaml ghcr.io/acme/app",
 		Args:    args(1, 2, "POLICY [IMAGE]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := policy.Load(args[0])
+			p, err := policy.Load(a.at(args[0]))
 			if err != nil {
 				return err
 			}
@@ -112,7 +113,7 @@ policy refuses them.`,
 			if !slices.Contains(policy.Exports, to) {
 				return usageError{fmt.Errorf("--to: found %q, expected %s", to, strings.Join(policy.Exports, ", "))}
 			}
-			p, err := policy.Load(args[0])
+			p, err := policy.Load(a.at(args[0]))
 			if err != nil {
 				return err
 			}

@@ -57,6 +57,7 @@ what it rests on.`,
 	}
 	f := cmd.Flags()
 	f.StringSliceVar(&p.keys, "key", nil, "public `keys` that may have signed packages and indexes: PEM files")
+	setAs(f, "key", "apk-key")
 	f.StringVar(&p.lockfile, "lockfile", "", "the lock `file` that the image must be built from (default: any)")
 	f.StringVar(&p.config, "config", "", "the configuration `file` that the image must be built from (default: any)")
 	f.StringSliceVar(&p.includes, "include-paths", nil, "more `directories` to look for files in that --config includes")
@@ -71,7 +72,7 @@ func (p *proveFlags) run(cmd *cobra.Command, a *app, image string) error {
 		return err
 	}
 	o.Target.Keychain = authn.DefaultKeychain
-	report, err := sign.Prove(cmd.Context(), image, o)
+	report, err := sign.Prove(cmd.Context(), a.image(image), o)
 	if err != nil {
 		return err
 	}
@@ -82,7 +83,10 @@ func (p *proveFlags) run(cmd *cobra.Command, a *app, image string) error {
 }
 
 func (p *proveFlags) options(a *app) (o sign.ProveOptions, err error) {
-	o.Full, o.BaseImages = p.full, p.bases
+	o.Full = p.full
+	for _, b := range p.bases {
+		o.BaseImages = append(o.BaseImages, a.image(b))
+	}
 	if p.config != "" {
 		if o.Configuration, err = config.Load(p.config, config.Options{IncludePaths: p.includes, Dir: a.workdir}); err != nil {
 			return o, err

@@ -85,7 +85,7 @@ func flagTable(set *pflag.FlagSet) string {
 		if value != "" {
 			usage += " (default " + strings.Trim(value, "[]") + ")"
 		}
-		fmt.Fprintf(&rows, "| `%s` | `%s` | %s |\n", spelled, envName(f.Name), strings.ReplaceAll(usage, "|", `\|`))
+		fmt.Fprintf(&rows, "| `%s` | `%s` | %s |\n", spelled, envName(settingName(f)), strings.ReplaceAll(usage, "|", `\|`))
 	})
 	if rows.Len() == 0 {
 		return ""

@@ -66,7 +66,7 @@ func (r *reportFlags) run(ctx context.Context, a *app, name string) error {
 	if s.Lock != nil {
 		return usageError{fmt.Errorf("%s: a lock, expected an image", name)}
 	}
-	out, err := r.report(ctx, s)
+	out, err := r.report(ctx, a, s)
 	if err != nil {
 		return err
 	}
@@ -93,12 +93,12 @@ func (r *reportFlags) run(ctx context.Context, a *app, name string) error {
 }
 
 // report reads the image, what is attached to it, and the verdict.
-func (r *reportFlags) report(ctx context.Context, s *subject.Subject) (*report.Report, error) {
+func (r *reportFlags) report(ctx context.Context, a *app, s *subject.Subject) (*report.Report, error) {
 	platforms, err := r.platforms(s)
 	if err != nil {
 		return nil, err
 	}
-	verdict, err := r.verdict(ctx, s)
+	verdict, err := r.verdict(ctx, a, s)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +141,7 @@ func (r *reportFlags) asked() bool {
 
 // verdict verifies the image that was opened, by its digest; nil where nobody
 // asked.
-func (r *reportFlags) verdict(ctx context.Context, s *subject.Subject) (*verify.Verdict, error) {
+func (r *reportFlags) verdict(ctx context.Context, a *app, s *subject.Subject) (*verify.Verdict, error) {
 	v := &r.signers
 	if !r.asked() {
 		if v.trustedRoot != "" || v.noLog || v.children || v.timestamps != 0 || v.maxAge != 0 || v.threshold != 1 || v.issuer != "" || v.as != "" {
@@ -153,7 +153,7 @@ func (r *reportFlags) verdict(ctx context.Context, s *subject.Subject) (*verify.
 		return nil, usageError{fmt.Errorf("%s: an archive, in which signatures cannot be verified: expected a registry or an OCI layout", s.Name)}
 	}
 	v.plainHTTP = r.plainHTTP
-	o, err := v.options()
+	o, err := v.options(a)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/cairn-dev/cairn/assemble/target"
 )
 
 // app is what every command shares.
@@ -116,6 +118,18 @@ func (a *app) at(path string) string {
 		return path
 	}
 	return filepath.Join(a.workdir, path)
+}
+
+// image spells a reference to an image: the path of a layout is one of the
+// command line.
+func (a *app) image(ref string) string { return target.In(a.workdir, ref) }
+
+// key spells what --key names: a file is one of the command line.
+func (a *app) key(ref string) string {
+	if strings.Contains(ref, "://") {
+		return ref
+	}
+	return a.at(ref)
 }
 
 // applyLogLevel turns apko's levels into --verbose and --quiet, which win.

@@ -84,18 +84,18 @@ func (s *serveFlags) run(ctx context.Context, a *app) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(a.std.err, nil))
-	decider, err := sign.NewDecider(s.policy, sign.VerifyOptions{Target: target.Options{Insecure: s.plainHTTP}}, log)
+	decider, err := sign.NewDecider(a.at(s.policy), sign.VerifyOptions{Target: target.Options{Insecure: s.plainHTTP}}, log)
 	if err != nil {
 		return err
 	}
-	cert, err := admission.LoadCertificate(s.cert, s.key, log)
+	cert, err := admission.LoadCertificate(a.at(s.cert), a.at(s.key), log)
 	if err != nil {
 		return err
 	}
 	o := admission.Options{Mode: admission.Mode(s.mode), Timeout: s.timeout, TTL: s.ttl, RefusalTTL: s.refusalTTL,
 		Entries: s.entries, Keychain: authn.DefaultKeychain, Log: log}
 	if s.secrets != "" {
-		o.Secrets = admission.Directory(s.secrets)
+		o.Secrets = admission.Directory(a.at(s.secrets))
 	}
 	listener, err := net.Listen("tcp", s.listen)
 	if err != nil {

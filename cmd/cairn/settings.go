@@ -39,11 +39,12 @@ func applySettings(cmd *cobra.Command, explicit string, at func(string) string) 
 		if f.Changed || f.Name == "help" || f.Name == "workdir" {
 			return
 		}
-		if err := v.BindEnv(f.Name); err != nil || !v.IsSet(f.Name) {
+		name := settingName(f)
+		if err := v.BindEnv(name); err != nil || !v.IsSet(name) {
 			return
 		}
-		if err := setFlag(f, v); err != nil {
-			problems = append(problems, usageError{fmt.Errorf("%s: %s: %w", settingSource(f.Name, file), f.Name, err)})
+		if err := setFlag(f, v, name); err != nil {
+			problems = append(problems, usageError{fmt.Errorf("%s: %s: %w", settingSource(name, file), name, err)})
 		}
 	})
 	return errors.Join(problems...)
@@ -84,7 +85,7 @@ func knownSettings(root *cobra.Command, v *viper.Viper, file string) error {
 	var walk func(*cobra.Command)
 	walk = func(c *cobra.Command) {
 		for _, set := range []*pflag.FlagSet{c.Flags(), c.PersistentFlags()} {
-			set.VisitAll(func(f *pflag.Flag) { known[f.Name] = true })
+			set.VisitAll(func(f *pflag.Flag) { known[settingName(f)] = true })
 		}
 		for _, sub := range c.Commands() {
 			walk(sub)
@@ -108,15 +109,34 @@ func knownSettings(root *cobra.Command, v *viper.Viper, file string) error {
 	return nil
 }
 
-func setFlag(f *pflag.Flag, v *viper.Viper) error {
+// settingAnnotation names the setting of a flag whose own name means something
+// else in another command.
+const settingAnnotation = "cairn-setting"
+
+// settingName is the key of a flag in the settings file.
+func settingName(f *pflag.Flag) string {
+	if other := f.Annotations[settingAnnotation]; len(other) > 0 {
+		return other[0]
+	}
+	return f.Name
+}
+
+// setAs gives a flag the setting of another name.
+func setAs(flags *pflag.FlagSet, flag, setting string) {
+	if err := flags.SetAnnotation(flag, settingAnnotation, []string{setting}); err != nil {
+		panic(err) // the caller has just made the flag
+	}
+}
+
+func setFlag(f *pflag.Flag, v *viper.Viper, name string) error {
 	f.Changed = true
 	if list, ok := f.Value.(pflag.SliceValue); ok {
-		if s, isText := v.Get(f.Name).(string); isText {
+		if s, isText := v.Get(name).(string); isText {
 			return list.Replace(splitList(s))
 		}
-		return list.Replace(v.GetStringSlice(f.Name))
+		return list.Replace(v.GetStringSlice(name))
 	}
-	return f.Value.Set(v.GetString(f.Name))
+	return f.Value.Set(v.GetString(name))
 }
 
 // splitList splits a comma-separated environment value as the flag would be.

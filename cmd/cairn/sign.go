@@ -39,9 +39,10 @@ func (s *signFlags) register(cmd *cobra.Command) {
 
 func (s *signFlags) options(a *app, image string) sign.SignOptions {
 	o := s.o
-	o.Image = image
+	o.Image, o.Key = a.image(image), a.key(o.Key)
+	o.SigningConfig, o.TrustedRoot = a.at(o.SigningConfig), a.at(o.TrustedRoot)
 	o.Keys = s.key.options(a)
-	o.Token = cosign.TokenSource{File: s.tokenFile, LookupEnv: os.LookupEnv}
+	o.Token = cosign.TokenSource{File: a.at(s.tokenFile), LookupEnv: os.LookupEnv}
 	o.Registry = target.Options{Keychain: authn.DefaultKeychain, Insecure: s.insecure}
 	return o
 }

@@ -98,6 +98,7 @@ func (v *verifyFlags) registerSigners(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&v.policy, "policy", "", "policy `file`")
 	f.StringArrayVar(&v.keys, "key", nil, "public key `file` whose signatures count; may be repeated")
+	setAs(f, "key", "verify-key") // CAIRN_KEY is what sign signs with
 	f.StringArrayVar(&v.identities, "identity", nil, "`subject` of certificates whose signatures count, exact; may be repeated")
 	f.StringArrayVar(&v.patterns, "identity-regexp", nil, "regular `expression` for the whole of such subjects; may be repeated")
 	f.StringVar(&v.issuer, "issuer", "", "OpenID Connect `issuer` of the identities, exact")
@@ -111,7 +112,7 @@ func (v *verifyFlags) registerSigners(cmd *cobra.Command) {
 }
 
 func (v *verifyFlags) run(cmd *cobra.Command, a *app, image string) error {
-	o, err := v.options()
+	o, err := v.options(a)
 	if err != nil {
 		return err
 	}
@@ -124,7 +125,7 @@ func (v *verifyFlags) run(cmd *cobra.Command, a *app, image string) error {
 			return fmt.Errorf("%s: %w: it is in a registry and --offline is set\nhint: give an OCI layout, DIR/", image, target.ErrUnreachable)
 		}
 	}
-	verdict, err := sign.Verify(cmd.Context(), image, o)
+	verdict, err := sign.Verify(cmd.Context(), a.image(image), o)
 	if err != nil {
 		return err
 	}
@@ -144,7 +145,7 @@ func (v *verifyFlags) print(a *app, verdict *verify.Verdict) error {
 }
 
 // options checks the flags and reads the files that they name.
-func (v *verifyFlags) options() (sign.VerifyOptions, error) {
+func (v *verifyFlags) options(a *app) (sign.VerifyOptions, error) {
 	o := sign.VerifyOptions{As: v.as, Target: v.target()}
 	direct := len(v.keys) + len(v.identities) + len(v.patterns)
 	switch {
@@ -155,13 +156,13 @@ func (v *verifyFlags) options() (sign.VerifyOptions, error) {
 			return o, err
 		}
 		var err error
-		o.Policy, err = policy.Load(v.policy)
+		o.Policy, err = policy.Load(a.at(v.policy))
 		return o, err
 	case direct == 0:
 		return o, usageError{errors.New("no signers: expected --policy, --key or --identity with --issuer\nhint: cairn policy init writes a policy to begin with")}
 	}
 	var err error
-	o.Entry, err = v.entry()
+	o.Entry, err = v.entry(a)
 	return o, err
 }
 
@@ -182,10 +183,10 @@ func (v *verifyFlags) onlyDirect() error {
 	return nil
 }
 
-func (v *verifyFlags) entry() (*policy.Entry, error) {
+func (v *verifyFlags) entry(a *app) (*policy.Entry, error) {
 	r := policy.Requirements{Threshold: v.threshold, MaxAge: v.maxAge, Children: v.children}
 	for _, file := range v.keys {
-		text, err := os.ReadFile(file)
+		text, err := os.ReadFile(a.at(file))
 		if err != nil {
 			return nil, err
 		}
@@ -206,7 +207,7 @@ func (v *verifyFlags) entry() (*policy.Entry, error) {
 		}
 		r.Signers = append(r.Signers, verify.Signer{Name: subject, Identity: id})
 	}
-	if err := v.trust(&r); err != nil {
+	if err := v.trust(a, &r); err != nil {
 		return nil, err
 	}
 	e, err := policy.Direct(r)
@@ -219,7 +220,7 @@ func (v *verifyFlags) entry() (*policy.Entry, error) {
 // errBadKey is wrapped when a key file holds no public key.
 var errBadKey = errors.New("bad key")
 
-func (v *verifyFlags) trust(r *policy.Requirements) error {
+func (v *verifyFlags) trust(a *app, r *policy.Requirements) error {
 	if v.trustedRoot == "" {
 		if v.noLog {
 			return usageError{errors.New("--no-log: there is no --trusted-root whose log could be required")}
@@ -227,7 +228,7 @@ func (v *verifyFlags) trust(r *policy.Requirements) error {
 		r.Trust.Timestamps = v.timestamps
 		return nil
 	}
-	tr, err := verify.ReadTrustedRoot(v.trustedRoot)
+	tr, err := verify.ReadTrustedRoot(a.at(v.trustedRoot))
 	if err != nil {
 		return err
 	}

@@ -65,7 +65,7 @@ func (v *verifyFlags) decide(ctx context.Context, a *app) (string, error) {
 	if _, err := io.Copy(io.Discard, io.LimitReader(a.std.in, maxDescriptor)); err != nil {
 		return "", fmt.Errorf("containerd: descriptor: %w", err)
 	}
-	p, err := policy.Load(cmp.Or(v.policy, systemPolicy))
+	p, err := policy.Load(a.at(cmp.Or(v.policy, systemPolicy)))
 	if err != nil {
 		return "", err
 	}
