@@ -34,6 +34,7 @@ type decider struct {
 	delay    time.Duration
 	version  string
 	user     string // of the last request's credentials
+	until    time.Time
 }
 
 const digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -64,7 +65,7 @@ func (d *decider) Decide(ctx context.Context, image string, tagged bool, k authn
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	v := &verify.Verdict{Image: image}
+	v := &verify.Verdict{Image: image, Until: d.until}
 	switch {
 	case strings.Contains(image, "panic"):
 		panic("boom")
@@ -208,6 +209,25 @@ func TestCacheIsKeyedByDigestAndPolicy(t *testing.T) {
 	ask(t, s, "/validate", good)
 	if n := d.count(); n != 3 {
 		t.Errorf("verified %d times after the time to live", n)
+	}
+}
+
+// A decision is not used after an age that it rests on is exceeded, however long
+// decisions are kept.
+func TestCacheEndsWithTheVerdict(t *testing.T) {
+	now := time.Now()
+	d := &decider{until: now.Add(20 * time.Second)}
+	s := New(d, Options{TTL: time.Hour, Now: func() time.Time { return now }})
+	good := review("Pod", "CREATE", pod("r.example/good@"+digest), "")
+	for _, c := range []struct {
+		after time.Duration
+		want  int
+	}{{0, 1}, {19 * time.Second, 1}, {2 * time.Second, 2}, {0, 3}} { // after its end it is not kept at all
+		now = now.Add(c.after)
+		ask(t, s, "/validate", good)
+		if n := d.count(); n != c.want {
+			t.Errorf("verified %d times, expected %d", n, c.want)
+		}
 	}
 }
 

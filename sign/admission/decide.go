@@ -133,6 +133,9 @@ func (s *Server) once(ctx context.Context, key, credentials string, f func(conte
 		if !d.passed {
 			d.reason, ttl = shorten(strings.ReplaceAll(v.Reason(), "\n", "; ")), s.options.RefusalTTL
 		}
+		if d.passed && !v.Until.IsZero() {
+			ttl = min(ttl, v.Until.Sub(s.options.Now()))
+		}
 		s.cache.put(key, d, ttl)
 		return d, nil
 	})

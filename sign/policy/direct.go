@@ -49,7 +49,3 @@ func (e *Entry) NeedsChildren() bool {
 	return f.Children != "" || f.Provenance != nil || f.SBOM != nil || f.Packages != nil || f.Licenses != nil ||
 		f.Vulnerabilities != nil || len(f.Rules) > 0
 }
-
-// MaxAge is how old a signature may be, 0 for any age; what is decided from a
-// cache must not outlive it.
-func (e *Entry) MaxAge() time.Duration { return e.maxAge }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -270,7 +271,7 @@ func (ev *evaluation) ages(context.Context) error {
 		return nil
 	}
 	var fresh []verify.Checked
-	newest := time.Time{}
+	newest, latest := time.Time{}, map[string]time.Time{} // the latter by signer
 	for _, c := range ev.subjects[0].signatures {
 		at := c.SignedAt()
 		if at.After(newest) {
@@ -278,6 +279,9 @@ func (ev *evaluation) ages(context.Context) error {
 		}
 		if !at.IsZero() && ev.in.Now.Sub(at) <= ev.maxAge {
 			fresh = append(fresh, c)
+			if at.After(latest[c.Identity]) {
+				latest[c.Identity] = at
+			}
 		}
 	}
 	why, have := "", "no signed time"
@@ -286,6 +290,10 @@ func (ev *evaluation) ages(context.Context) error {
 	}
 	if len(identities(fresh)) < ev.threshold {
 		why = fmt.Sprintf("%d of %d signers signed within %s", len(identities(fresh)), ev.threshold, ev.file.MaxAge)
+	} else {
+		// It fails when too few of the signers are left.
+		times := slices.SortedFunc(maps.Values(latest), func(a, b time.Time) int { return b.Compare(a) })
+		ev.verdict.Ends(times[ev.threshold-1].Add(ev.maxAge))
 	}
 	ev.verdict.Add("maxAge", "", "signatures not older than "+ev.file.MaxAge, have, why)
 	return nil

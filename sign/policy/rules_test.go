@@ -284,6 +284,32 @@ func TestMaxAge(t *testing.T) {
 		if v.Reason() != c.reason {
 			t.Errorf("%v: found %q", c.age, v.Reason())
 		}
+		// What passed holds until the signature is too old, and no longer.
+		if left := time.Until(v.Until); (c.reason == "") != (left > 24*time.Minute && left < 26*time.Minute) {
+			t.Errorf("%v: holds for %v", c.age, left)
+		}
+	}
+}
+
+// A verdict that rests on several ages ends with the first of them.
+func TestVerdictEnds(t *testing.T) {
+	w := newWorld(t)
+	w.bundle(w.authority.Bundle(alice, issuer, w.signature, evidencetest.Options{Log: true, Age: 10 * time.Minute}))
+	w.bundle(w.authority.Bundle(alice, issuer, w.signature, evidencetest.Options{Log: true, Age: 2 * time.Minute})) // by the same signer
+	w.bundle(w.authority.Bundle(alice, issuer, scan(w.image, grype()), evidencetest.Options{Log: true, Age: 5 * time.Minute}))
+	base := strings.TrimRight(identityPolicy, "\n")
+	for policy, want := range map[string]time.Duration{
+		"": 0, "\n    maxAge: 30m\n": 28 * time.Minute,
+		"\n    maxAge: 30m\n    vulnerabilities: {maxSeverity: low, maxAge: 10m}\n": 5 * time.Minute,
+	} {
+		v := w.verdict(t, base+policy)
+		if v.Outcome != verify.Passed {
+			t.Fatal(v.Reason())
+		}
+		left := time.Until(v.Until)
+		if want == 0 && !v.Until.IsZero() || want > 0 && (left < want-time.Minute || left > want+time.Minute) {
+			t.Errorf("%q: holds until %v, expected %v from now", policy, v.Until, want)
+		}
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"github.com/cairn-dev/cairn/sign/verify"
 )
 
@@ -32,8 +34,9 @@ func severity(word string) int {
 	return len(severities) - 1
 }
 
-// finding is a vulnerability in a scan.
-type finding struct{ id, severity string }
+// finding is a vulnerability in a scan, and the package URL of what has it, where
+// the scan says so.
+type finding struct{ id, severity, purl string }
 
 // vulnerabilities applies the rule to every image.
 func (ev *evaluation) vulnerabilities(context.Context) error {
@@ -91,6 +94,7 @@ func (ev *evaluation) tooOld(c verify.Checked) string {
 	case ev.in.Now.Sub(at) > ev.scanAge:
 		return "scan was signed " + at.Format(time.RFC3339)
 	}
+	ev.verdict.Ends(at.Add(ev.scanAge))
 	return ""
 }
 
@@ -99,61 +103,15 @@ func (ev *evaluation) tooOld(c verify.Checked) string {
 func (ev *evaluation) unaccepted(s checkedSubject, list []finding) []finding {
 	f := ev.file.Vulnerabilities
 	most := severity(f.MaxSeverity)
-	explained := vexed(s.statements(verify.PredicateOpenVEX))
+	explained := readVEX(s.statements(verify.PredicateOpenVEX))
+	image := vexImage{ev.in.Repository, []v1.Hash{ev.in.Subjects[0].Digest, s.Digest}}
 	var out []finding
 	for _, v := range list {
-		if severity(v.severity) > most && !slices.Contains(f.Ignore, v.id) && !explained[v.id] {
+		if severity(v.severity) > most && !slices.Contains(f.Ignore, v.id) && !explained.excuse(v, image) {
 			out = append(out, v)
 		}
 	}
 	return out
-}
-
-// vexed are the vulnerabilities that OpenVEX documents call not affecting or
-// fixed. The latest statement about a vulnerability decides.
-func vexed(list []verify.Checked) map[string]bool {
-	type statement struct {
-		Vulnerability json.RawMessage `json:"vulnerability"`
-		Status        string          `json:"status"`
-		Timestamp     string          `json:"timestamp"`
-	}
-	out, latest := map[string]bool{}, map[string]string{}
-	for _, c := range list {
-		var doc struct {
-			Timestamp  string      `json:"timestamp"`
-			Statements []statement `json:"statements"`
-		}
-		if json.Unmarshal(c.Statement.Predicate, &doc) != nil {
-			continue // says nothing, so nothing is excused
-		}
-		for _, s := range doc.Statements {
-			id, at := vexName(s.Vulnerability), doc.Timestamp
-			if s.Timestamp != "" {
-				at = s.Timestamp
-			}
-			if id == "" || at < latest[id] {
-				continue
-			}
-			latest[id] = at
-			out[id] = s.Status == "not_affected" || s.Status == "fixed"
-		}
-	}
-	return out
-}
-
-// vexName reads a vulnerability: a text in OpenVEX 0.0.1, an object later.
-func vexName(raw json.RawMessage) string {
-	var text string
-	if json.Unmarshal(raw, &text) == nil {
-		return text
-	}
-	var o struct {
-		Name string `json:"name"`
-	}
-	if json.Unmarshal(raw, &o) != nil {
-		return ""
-	}
-	return o.Name
 }
 
 // scanFindings reads the result in a vuln attestation: that of grype, of trivy,
@@ -179,11 +137,15 @@ func scanFindings(predicate json.RawMessage) ([]finding, error) {
 				ID       string `json:"id"`
 				Severity string `json:"severity"`
 			} `json:"vulnerability"`
+			Artifact struct {
+				PURL string `json:"purl"`
+			} `json:"artifact"`
 		} `json:"matches"`
 		Results *[]struct {
 			Vulnerabilities []struct {
 				VulnerabilityID string
 				Severity        string
+				PkgIdentifier   struct{ PURL string }
 			}
 		}
 	}
@@ -194,12 +156,12 @@ func scanFindings(predicate json.RawMessage) ([]finding, error) {
 	switch {
 	case r.Matches != nil:
 		for _, m := range *r.Matches {
-			out = append(out, finding{m.Vulnerability.ID, m.Vulnerability.Severity})
+			out = append(out, finding{m.Vulnerability.ID, m.Vulnerability.Severity, m.Artifact.PURL})
 		}
 	case r.Results != nil:
 		for _, t := range *r.Results {
 			for _, v := range t.Vulnerabilities {
-				out = append(out, finding{v.VulnerabilityID, v.Severity})
+				out = append(out, finding{v.VulnerabilityID, v.Severity, v.PkgIdentifier.PURL})
 			}
 		}
 	default:

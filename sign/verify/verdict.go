@@ -33,6 +33,9 @@ type Verdict struct {
 	// Policy names the policy and the entry of it that applied.
 	Policy  string  `json:"policy,omitempty"`
 	Outcome Outcome `json:"outcome"`
+	// Until is the time after which an age that the policy limits is exceeded: a
+	// verdict that passed may not be used later. Zero when no age is limited.
+	Until time.Time `json:"until,omitzero"`
 	// Rules are in the order they were looked at.
 	Rules []Rule `json:"rules"`
 	// Evidence lists everything that is attached, and what it counts for.
@@ -95,6 +98,13 @@ func (v *Verdict) Add(rule, subject, required, found, why string) {
 		subject = ""
 	}
 	v.Rules = append(v.Rules, Rule{Rule: rule, Subject: subject, Required: required, Found: found, Passed: why == "", Why: why})
+}
+
+// Ends says that something the verdict rests on is too old after t.
+func (v *Verdict) Ends(t time.Time) {
+	if v.Until.IsZero() || t.Before(v.Until) {
+		v.Until = t.UTC()
+	}
 }
 
 // Close sets the outcome from the rules. A verdict without rules fails.
