@@ -3,6 +3,7 @@ package sign
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +75,63 @@ images:
 			if v.Outcome != verify.Failed || !strings.Contains(v.Reason(), "signed by "+cosigntest.Subject+" (issuer "+cosigntest.Issuer+"), expected mallory@example.test") {
 				t.Errorf("%s, no log %v: somebody else: %s", format, noLog, v.Reason())
 			}
+		}
+	}
+}
+
+// Annotations are signed in both formats, required by name and value, and make a
+// signature another one.
+func TestAnnotationsRoundTrip(t *testing.T) {
+	for _, format := range []string{"legacy", "bundle", "both"} {
+		key, options := keyFile(t)
+		pem, err := os.ReadFile(strings.TrimSuffix(key, ".key") + ".pub")
+		if err != nil {
+			t.Fatal(err)
+		}
+		public, err := verify.ParseKey(pem)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := SignOptions{Image: inLayout(t, nested(t)), Key: key, Keys: options, NoLog: true, Format: format}
+		states := func() (out []string) {
+			r, err := Sign(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, oc := range r.Outcomes {
+				out = append(out, string(oc.State))
+			}
+			return slices.Compact(out)
+		}
+		check := func(want map[string]string) *verify.Verdict {
+			e, err := policy.Direct(policy.Requirements{Signers: []verify.Signer{{Name: "k", Key: public}}, Threshold: 1, Annotations: want})
+			if err != nil {
+				t.Fatal(err)
+			}
+			v, err := Verify(t.Context(), o.Image, VerifyOptions{Entry: e})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return v
+		}
+		states()
+		if v := check(map[string]string{"env": "prod"}); v.Outcome != verify.Failed || !strings.Contains(v.Reason(), "signature has no annotation env, expected env=prod") {
+			t.Errorf("%s, unannotated: %s", format, v.Reason())
+		}
+		o.Annotations = map[string]string{"env": "prod", "by": "ci"}
+		if got := states(); !slices.Equal(got, []string{"written"}) {
+			t.Errorf("%s: %v, expected another signature", format, got)
+		}
+		if got := states(); !slices.Equal(got, []string{"present"}) {
+			t.Errorf("%s: %v, expected the same signature", format, got)
+		}
+		for _, want := range []map[string]string{nil, {"env": "prod"}, {"env": "prod", "by": "ci"}} {
+			if v := check(want); v.Outcome != verify.Passed {
+				t.Errorf("%s %v: %s", format, want, v.Reason())
+			}
+		}
+		if v := check(map[string]string{"env": "dev"}); v.Outcome != verify.Failed || !strings.Contains(v.Reason(), "signature has the annotation env=prod, expected env=dev") {
+			t.Errorf("%s: %s", format, v.Reason())
 		}
 	}
 }

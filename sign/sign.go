@@ -71,6 +71,8 @@ type SignOptions struct {
 	// Repository is what the signature says the image's repository is; empty:
 	// the one it is in. A layout is in none.
 	Repository string
+	// Annotations are signed with the image, by name.
+	Annotations map[string]string
 	// Again signs also what the same signer has signed already.
 	Again bool
 }
@@ -204,8 +206,9 @@ func (s *session) configureServices() (err error) {
 	return nil
 }
 
-// maxBelow bounds how many images of an index are signed.
-const maxBelow = 256
+// maxBelow bounds how many images of an index are signed: as many as Verify looks
+// at beside the index.
+const maxBelow = maxChildren - 1
 
 // find opens the target and lists what is to be signed.
 func (s *session) find(ctx context.Context) (err error) {
@@ -260,11 +263,12 @@ func (s *session) jobs(list []Attestation, signImage bool) ([]cosign.Job, error)
 	all := append([]v1.Descriptor{s.image}, s.below...)
 	if signImage {
 		for _, subject := range all {
-			statement, err := attest.NewSignature(attest.Subject{Name: s.name(), SHA256: subject.Digest.Hex})
+			statement, err := attest.NewSignature(attest.Subject{Name: s.name(), SHA256: subject.Digest.Hex, Annotations: s.o.Annotations})
 			if err != nil {
 				return nil, err
 			}
-			jobs = append(jobs, cosign.Job{Subject: subject, Name: s.name(), Statement: statement, PredicateType: attest.Signature, Image: true})
+			jobs = append(jobs, cosign.Job{Subject: subject, Name: s.name(), Statement: statement, PredicateType: attest.Signature,
+				Annotations: s.o.Annotations, Image: true})
 		}
 	}
 	for i := range list {

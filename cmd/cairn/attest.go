@@ -36,8 +36,12 @@ of a predicate type.
 			if err != nil {
 				return err
 			}
+			o, err := in.options(a, args[0])
+			if err != nil {
+				return err
+			}
 			r, err := sign.Attest(cmd.Context(), sign.AttestOptions{
-				SignOptions:  in.options(a, args[0]),
+				SignOptions:  o,
 				Attestations: []sign.Attestation{{Type: kind, Predicate: raw, Children: children}},
 				SignImage:    signImage,
 			})

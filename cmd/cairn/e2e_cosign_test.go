@@ -211,6 +211,41 @@ func TestCosignVerifiesBothFormats(t *testing.T) {
 	}
 }
 
+// Annotations in both formats are what the reference clients write and require.
+func TestCosignAnnotations(t *testing.T) {
+	key, public, root, _ := keyFiles(t)
+	t.Setenv("COSIGN_PASSWORD", "secret")
+	refused := func(what string, err error, out string) {
+		t.Helper()
+		if err == nil {
+			t.Errorf("%s: another annotation is accepted:\n%s", what, out)
+		}
+	}
+	for kind, host := range registries(t) {
+		image := host + "/ours@" + pushIndex(t, host+"/ours")[0].String()
+		mustCairn(t, "sign", "--key", key, "--no-log", "-a", "env=prod", "-a", "by=ci", image)
+		for _, v := range verifiers(public, root) {
+			mustReference(t, v[0], append(v[1:], "-a", "env=prod", image)...)
+			out, err := reference(t, v[0], append(v[1:], "-a", "env=dev", image)...)
+			// cosign 2.6.5 finds the bundle, and does not look at its annotations.
+			if v[0] != "cosign2" {
+				refused(fmt.Sprint(kind, v), err, out)
+			}
+		}
+		for client, flags := range map[string][]string{"cosign2": nil, "cosign3": {"--use-signing-config=false"}} {
+			repo := host + "/" + client
+			image := repo + "@" + pushIndex(t, repo)[0].String()
+			mustReference(t, client, append(append([]string{"sign", "--key", key, "--tlog-upload=false", "-y", "-a", "env=prod"}, flags...), image)...)
+			mustCairn(t, "verify", "--key", public, "-a", "env=prod", image)
+			var out, errs bytes.Buffer
+			code := run(t.Context(), []string{"verify", "--key", public, "-a", "env=dev", image}, streams{strings.NewReader(""), &out, &errs})
+			if code != 5 || !strings.Contains(out.String(), "signature has the annotation env=prod, expected env=dev") {
+				t.Errorf("%s, signed by %s: exit code %d\n%s%s", kind, client, code, out.String(), errs.String())
+			}
+		}
+	}
+}
+
 // One format alone is read as that format, and not as the other.
 func TestCosignVerifiesOneFormat(t *testing.T) {
 	key, public, root, _ := keyFiles(t)

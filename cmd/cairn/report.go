@@ -144,7 +144,7 @@ func (r *reportFlags) asked() bool {
 func (r *reportFlags) verdict(ctx context.Context, a *app, s *subject.Subject) (*verify.Verdict, error) {
 	v := &r.signers
 	if !r.asked() {
-		if v.trustedRoot != "" || v.noLog || v.children || v.timestamps != 0 || v.maxAge != 0 || v.threshold != 1 || v.issuer != "" || v.as != "" {
+		if v.trustedRoot != "" || v.noLog || v.children || len(v.says) > 0 || v.timestamps != 0 || v.maxAge != 0 || v.threshold != 1 || v.issuer != "" || v.as != "" {
 			return nil, usageError{errors.New("a requirement without signers: expected --policy, --key or --identity with it")}
 		}
 		return nil, nil

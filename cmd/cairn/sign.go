@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -20,6 +21,7 @@ type signFlags struct {
 	key       keyFlags
 	tokenFile string
 	insecure  bool
+	says      []string // --annotations
 }
 
 func (s *signFlags) register(cmd *cobra.Command) {
@@ -37,14 +39,37 @@ func (s *signFlags) register(cmd *cobra.Command) {
 	f.BoolVar(&s.insecure, "unsafe-plain-http", false, "speak plain HTTP to the registry")
 }
 
-func (s *signFlags) options(a *app, image string) sign.SignOptions {
+func (s *signFlags) options(a *app, image string) (sign.SignOptions, error) {
 	o := s.o
+	var err error
+	if o.Annotations, err = annotationsOf(s.says); err != nil {
+		return o, err
+	}
 	o.Image, o.Key = a.image(image), a.key(o.Key)
 	o.SigningConfig, o.TrustedRoot = a.at(o.SigningConfig), a.at(o.TrustedRoot)
 	o.Keys = s.key.options(a)
 	o.Token = cosign.TokenSource{File: a.at(s.tokenFile), LookupEnv: os.LookupEnv}
 	o.Registry = target.Options{Keychain: authn.DefaultKeychain, Insecure: s.insecure}
-	return o
+	return o, nil
+}
+
+// annotationsOf reads the values of --annotations.
+func annotationsOf(list []string) (map[string]string, error) {
+	var out map[string]string
+	for _, text := range list {
+		name, value, ok := strings.Cut(text, "=")
+		_, twice := out[name]
+		switch {
+		case !ok || name == "":
+			return nil, usageError{fmt.Errorf("--annotations: found %q, expected name=value", text)}
+		case twice:
+			return nil, usageError{fmt.Errorf("--annotations: found %q twice", name)}
+		case out == nil:
+			out = map[string]string{}
+		}
+		out[name] = value
+	}
+	return out, nil
 }
 
 // signHelp is what sign and attest have in common.
@@ -72,7 +97,11 @@ func newSign(a *app) *cobra.Command {
 			"  cairn sign --keyless --signing-config services.json --trusted-root root.json dir/",
 		Args: args(1, 1, "IMAGE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := sign.Sign(cmd.Context(), in.options(a, args[0]))
+			o, err := in.options(a, args[0])
+			if err != nil {
+				return err
+			}
+			r, err := sign.Sign(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
@@ -80,6 +109,7 @@ func newSign(a *app) *cobra.Command {
 		},
 	}
 	in.register(cmd)
+	cmd.Flags().StringArrayVarP(&in.says, "annotations", "a", nil, "`name=value` to sign with the image; may be repeated")
 	return cmd
 }
 

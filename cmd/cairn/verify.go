@@ -30,6 +30,7 @@ type verifyFlags struct {
 	timestamps  int
 	maxAge      time.Duration
 	children    bool
+	says        []string // --annotations
 	as          string
 	offline     bool
 	containerd  bool
@@ -108,6 +109,7 @@ func (v *verifyFlags) registerSigners(cmd *cobra.Command) {
 	f.IntVar(&v.timestamps, "timestamps", 0, "RFC 3161 timestamps that a signature must have")
 	f.DurationVar(&v.maxAge, "max-age", 0, "the oldest signature that counts, by its signed time")
 	f.BoolVar(&v.children, "children", false, "require that every manifest of an index is signed as well")
+	f.StringArrayVarP(&v.says, "annotations", "a", nil, "`name=value` that signatures must say beside the image; may be repeated")
 	f.StringVar(&v.as, "as", "", "`repository` to look for in the policy instead of the image's; needed for a layout")
 }
 
@@ -173,7 +175,7 @@ func (v *verifyFlags) target() target.Options {
 // onlyDirect refuses flags that a policy has keys for.
 func (v *verifyFlags) onlyDirect() error {
 	for name, set := range map[string]bool{
-		"trusted-root": v.trustedRoot != "", "no-log": v.noLog, "children": v.children,
+		"trusted-root": v.trustedRoot != "", "no-log": v.noLog, "children": v.children, "annotations": len(v.says) > 0,
 		"timestamps": v.timestamps != 0, "max-age": v.maxAge != 0, "threshold": v.threshold != 1, "issuer": v.issuer != "",
 	} {
 		if set {
@@ -185,6 +187,10 @@ func (v *verifyFlags) onlyDirect() error {
 
 func (v *verifyFlags) entry(a *app) (*policy.Entry, error) {
 	r := policy.Requirements{Threshold: v.threshold, MaxAge: v.maxAge, Children: v.children}
+	var err error
+	if r.Annotations, err = annotationsOf(v.says); err != nil {
+		return nil, err
+	}
 	for _, file := range v.keys {
 		text, err := os.ReadFile(a.at(file))
 		if err != nil {

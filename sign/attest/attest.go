@@ -48,6 +48,8 @@ var ErrStatement = errors.New("attestation")
 type Subject struct {
 	Name   string // a repository, or another name; may be empty
 	SHA256 string // 64 lower-case hexadecimal digits
+	// Annotations are said of the subject, by name; nil for none.
+	Annotations map[string]string
 }
 
 // Input is what a statement is made of.
@@ -65,8 +67,9 @@ type statement struct {
 }
 
 type subject struct {
-	Name   string            `json:"name,omitempty"`
-	Digest map[string]string `json:"digest"`
+	Name        string            `json:"name,omitempty"`
+	Digest      map[string]string `json:"digest"`
+	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
 var hexForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
@@ -81,7 +84,7 @@ func New(in Input) ([]byte, error) {
 		if !hexForm.MatchString(sub.SHA256) {
 			return nil, fmt.Errorf("%w: subject %q: digest %.80q: expected 64 hexadecimal digits", ErrStatement, sub.Name, sub.SHA256)
 		}
-		s.Subject = append(s.Subject, subject{sub.Name, map[string]string{"sha256": sub.SHA256}})
+		s.Subject = append(s.Subject, subject{sub.Name, map[string]string{"sha256": sub.SHA256}, sub.Annotations})
 	}
 	if err := checkURI(in.PredicateType); err != nil {
 		return nil, err

@@ -35,6 +35,17 @@ func TestNew(t *testing.T) {
 	}
 }
 
+// What is said beside the image stands with the subject, as cosign 3 has it.
+func TestSignatureWithAnnotations(t *testing.T) {
+	got, err := NewSignature(Subject{Name: "r.example/app", SHA256: digest, Annotations: map[string]string{"b": "2", "a": "1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `"digest":{"sha256":"` + digest + `"},"annotations":{"a":"1","b":"2"}}]`; !strings.Contains(string(got), want) {
+		t.Errorf("found %s, expected %s", got, want)
+	}
+}
+
 func TestNewSignature(t *testing.T) {
 	got, err := NewSignature(Subject{Name: "r.example/app", SHA256: digest})
 	if err != nil {
@@ -56,8 +67,8 @@ func TestNewErrors(t *testing.T) {
 		want string
 	}{
 		"no subject":    {Input{PredicateType: "a:b"}, "attestation: no subject"},
-		"bad digest":    {Input{Subjects: []Subject{{"x", "abc"}}, PredicateType: "a:b"}, `attestation: subject "x": digest "abc": expected 64 hexadecimal digits`},
-		"upper case":    {Input{Subjects: []Subject{{"x", strings.ToUpper(digest)}}}, `attestation: subject "x": digest "` + strings.ToUpper(digest) + `": expected 64 hexadecimal digits`},
+		"bad digest":    {Input{Subjects: []Subject{{Name: "x", SHA256: "abc"}}, PredicateType: "a:b"}, `attestation: subject "x": digest "abc": expected 64 hexadecimal digits`},
+		"upper case":    {Input{Subjects: []Subject{{Name: "x", SHA256: strings.ToUpper(digest)}}}, `attestation: subject "x": digest "` + strings.ToUpper(digest) + `": expected 64 hexadecimal digits`},
 		"no type":       {Input{Subjects: good}, `attestation: predicate type "": expected a URI, or one of slsaprovenance1, slsaprovenance02, spdxjson, cyclonedx, openvex, vuln`},
 		"no URI":        {Input{Subjects: good, PredicateType: "provenance"}, `attestation: predicate type "provenance": expected a URI, or one of slsaprovenance1, slsaprovenance02, spdxjson, cyclonedx, openvex, vuln`},
 		"nothing":       {Input{good, "a:b", nil}, "attestation: predicate: line 1, column 1: unexpected end of JSON input"},
@@ -108,7 +119,7 @@ func FuzzNew(f *testing.F) {
 	f.Add("https://example.test/x", []byte(`{"a":1}`))
 	f.Add("https://spdx.dev/Document", []byte(` {"spdxVersion":"SPDX-2.3"} `))
 	f.Fuzz(func(t *testing.T, predicateType string, predicate []byte) {
-		raw, err := New(Input{Subjects: []Subject{{"n", digest}}, PredicateType: predicateType, Predicate: predicate})
+		raw, err := New(Input{Subjects: []Subject{{Name: "n", SHA256: digest}}, PredicateType: predicateType, Predicate: predicate})
 		if err != nil {
 			return
 		}

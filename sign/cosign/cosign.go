@@ -75,7 +75,10 @@ type Job struct {
 	// Name is the repository that the signature is for, or empty.
 	Name string
 	// Statement is the in-toto statement.
-	Statement     []byte
+	Statement []byte
+	// Annotations are those that a legacy signature of the image carries; a
+	// statement has its own.
+	Annotations   map[string]string
 	PredicateType string
 	// Image is set for the signature of the image itself: then the legacy
 	// form is a simple signing payload, and not the statement.

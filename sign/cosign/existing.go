@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -182,15 +183,19 @@ func (s *Signer) hasBundle(e *existing, j *Job) bool {
 }
 
 // sameStatement compares byte for byte; of signatures, which other programs
-// spell differently, the predicate type.
+// spell differently, the predicate type and what is said of the subject.
 func sameStatement(payload []byte, j *Job) bool {
 	if !j.Image {
 		return bytes.Equal(payload, j.Statement)
 	}
 	var s struct {
 		PredicateType string `json:"predicateType"`
+		Subject       []struct {
+			Annotations map[string]any `json:"annotations"`
+		} `json:"subject"`
 	}
-	return json.Unmarshal(payload, &s) == nil && s.PredicateType == attest.Signature
+	return json.Unmarshal(payload, &s) == nil && s.PredicateType == attest.Signature &&
+		len(s.Subject) == 1 && equalTexts(s.Subject[0].Annotations, j.Annotations)
 }
 
 // hasLegacy reports whether one of the layers is this signer's of this job.
@@ -223,6 +228,8 @@ func (s *Signer) sameLegacy(ctx context.Context, sig oci.Signature, raw []byte, 
 		if json.Unmarshal(raw, &e) != nil || !bytes.Equal(e.Payload, j.Statement) {
 			return false
 		}
+	} else if !sameAnnotations(raw, j.Annotations) {
+		return false
 	}
 	entry, err := sig.Bundle()
 	if err != nil || s.config.Services.legacyLog() && entry == nil {
@@ -233,6 +240,19 @@ func (s *Signer) sameLegacy(ctx context.Context, sig oci.Signature, raw []byte, 
 		return false
 	}
 	return guard(func() error { return s.checkLegacy(ctx, sig, j) }) == nil
+}
+
+// sameAnnotations reports whether a simple signing payload has these and no other
+// annotations.
+func sameAnnotations(raw []byte, want map[string]string) bool {
+	var p struct {
+		Optional map[string]any `json:"optional"`
+	}
+	return json.Unmarshal(raw, &p) == nil && equalTexts(p.Optional, want)
+}
+
+func equalTexts(have map[string]any, want map[string]string) bool {
+	return len(have) == len(want) && maps.EqualFunc(have, want, func(a any, b string) bool { return a == b })
 }
 
 // layerSignature reads a layer's annotations into a signature.

@@ -110,11 +110,18 @@ func (s *Signer) legacy(ctx context.Context, j *Job, envelope *protobundle.Bundl
 // simplePayload is what a legacy signature signs (containers/image's "simple
 // signing", with cosign's type).
 func simplePayload(j *Job) ([]byte, error) {
-	return json.Marshal(payload.SimpleContainerImage{Critical: payload.Critical{
+	p := payload.SimpleContainerImage{Critical: payload.Critical{
 		Identity: payload.Identity{DockerReference: j.Name},
 		Image:    payload.Image{DockerManifestDigest: j.Subject.Digest.String()},
 		Type:     payload.CosignSignatureType,
-	}})
+	}}
+	for k, v := range j.Annotations {
+		if p.Optional == nil {
+			p.Optional = map[string]any{}
+		}
+		p.Optional[k] = v
+	}
+	return json.Marshal(p)
 }
 
 func (s *Signer) simple(ctx context.Context, j *Job) (oci.Signature, error) {

@@ -10,11 +10,12 @@ import (
 
 // Requirements is a policy of one entry for every image, without a file.
 type Requirements struct {
-	Signers   []verify.Signer
-	Threshold int // at least 1
-	Trust     verify.Trust
-	MaxAge    time.Duration // 0: any
-	Children  bool          // every manifest of an index must be signed
+	Signers     []verify.Signer
+	Threshold   int // at least 1
+	Trust       verify.Trust
+	MaxAge      time.Duration     // 0: any
+	Annotations map[string]string // what signatures must say beside the image
+	Children    bool              // every manifest of an index must be signed
 }
 
 // Direct compiles requirements.
@@ -31,7 +32,7 @@ func Direct(r Requirements) (*Entry, error) {
 		}
 	}
 	e := &Entry{file: EntryFile{Signers: &SignersFile{}}, signers: r.Signers, attesters: r.Signers,
-		threshold: r.Threshold, trust: r.Trust, maxAge: r.MaxAge}
+		threshold: r.Threshold, trust: r.Trust, maxAge: r.MaxAge, annotations: r.Annotations}
 	if r.MaxAge > 0 {
 		e.file.MaxAge = r.MaxAge.String()
 	}

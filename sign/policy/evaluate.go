@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -110,7 +111,7 @@ func (ev *evaluation) check(s Subject) {
 	for _, item := range s.Evidence.Items {
 		got := ev.engine.Check(item, s.Digest, accept)
 		if got.Err == nil && got.Kind == verify.KindSignature {
-			got.Err = ev.wrongRepository(got.Repository)
+			got.Err = cmp.Or(ev.wrongRepository(got.Repository), ev.wrongAnnotations(got.Annotations))
 		}
 		ev.verdict.Evidence = append(ev.verdict.Evidence, got.Row(s.Digest.String()))
 		switch {
@@ -141,6 +142,19 @@ func (ev *evaluation) wrongRepository(named string) error {
 		return fmt.Errorf("signature names no repository, expected %s", Repository(want))
 	case Repository(named) != Repository(want):
 		return fmt.Errorf("signature is for %s, expected %s", Repository(named), Repository(want))
+	}
+	return nil
+}
+
+// wrongAnnotations is the reason why a signature that says these does not count.
+func (ev *evaluation) wrongAnnotations(have map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(ev.annotations)) {
+		switch got, ok := have[name]; {
+		case !ok:
+			return fmt.Errorf("signature has no annotation %s, expected %s=%s", name, name, ev.annotations[name])
+		case got != ev.annotations[name]:
+			return fmt.Errorf("signature has the annotation %s=%s, expected %s=%s", name, got, name, ev.annotations[name])
+		}
 	}
 	return nil
 }

@@ -60,6 +60,7 @@ func (x *exporter) unsupported(e *Entry) {
 		{f.Licenses != nil, "licenses"}, {f.Vulnerabilities != nil, "vulnerabilities"}, {f.MaxAge != "", "maxAge"},
 		{f.CompositionProof != nil, "compositionProof"}, {len(f.Rules) > 0, "rules"}, {f.Children != "", "children"},
 		{f.Signers != nil && f.Signers.Repository != "", "signers.repository"},
+		{len(e.annotations) > 0, "signers.annotations"},
 	} {
 		if r.set {
 			x.note(e, "%s is not exported", r.name)

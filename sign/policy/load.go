@@ -134,6 +134,22 @@ func (c *compiler) signersOf(key string, f EntryFile, e *Entry) {
 		return
 	}
 	e.threshold = max(1, f.Signers.Threshold)
+	for i, text := range f.Signers.Annotations {
+		at := fmt.Sprintf("%s.signers.annotations[%d]", key, i)
+		name, value, ok := strings.Cut(text, "=")
+		_, twice := e.annotations[name]
+		switch {
+		case !ok || name == "":
+			c.bad(at, "not an annotation", fmt.Sprintf("found %q, expected name=value", text), "")
+		case twice:
+			c.bad(at, "duplicate annotation", fmt.Sprintf("found %q again", name), "")
+		default:
+			if e.annotations == nil {
+				e.annotations = map[string]string{}
+			}
+			e.annotations[name] = value
+		}
+	}
 	e.signers = c.signerList(key+".signers", f.Signers.Keys, f.Signers.Identities)
 	if n := len(f.Signers.Keys) + len(f.Signers.Identities); n == 0 {
 		c.bad(key+".signers", "empty", "expected keys or identities", "")

@@ -63,6 +63,8 @@ func TestBadPolicies(t *testing.T) {
 		{"issuer a pattern", signers + "signers: {identities: [{issuer: \".*\", subject: a}]}\n    trust: {root: root.json}", "p.yaml:4:28: images[0].signers.identities[0]: bad identity: issuer \".*\" looks like a pattern, expected the exact issuer"},
 		{"everybody", signers + "signers: {identities: [{issuer: \"https://i\", subjectPattern: \".*\"}]}\n    trust: {root: root.json}", "p.yaml:4:28: images[0].signers.identities[0]: bad identity: pattern \".*\" matches everybody"},
 		{"bad root", signers + "signers: {keys: [{file: cosign.pub}]}\n    trust: {root: bad.json}", "p.yaml:5:19: images[0].trust.root: not a trusted root: {dir}/bad.json: not a trusted root: proto: unexpected EOF"},
+		{"bad annotation", strings.Replace(entry(""), "signers: {", "signers: {annotations: [env], ", 1), "p.yaml:4:29: images[0].signers.annotations[0]: not an annotation: found \"env\", expected name=value"},
+		{"annotation twice", strings.Replace(entry(""), "signers: {", "signers: {annotations: [env=a, env=b], ", 1), "p.yaml:4:36: images[0].signers.annotations[1]: duplicate annotation: found \"env\" again"},
 		{"age without root", entry("    maxAge: 30d\n"), "p.yaml:6:13: images[0].maxAge: cannot be met: without a trusted root there is no signed time\n  hint: set trust.root"},
 		{"bad age", entry("    vulnerabilities: {maxSeverity: low, maxAge: 3 weeks}\n"), "p.yaml:6:49: images[0].vulnerabilities.maxAge: not a duration: found \"3 weeks\", expected a positive one such as 30d or 12h"},
 		{"no severity", entry("    vulnerabilities: {}\n"), "p.yaml:6:22: images[0].vulnerabilities.maxSeverity: missing: expected maxSeverity here"},

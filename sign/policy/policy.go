@@ -54,10 +54,11 @@ type EntryFile struct {
 
 // SignersFile lists whose signatures count.
 type SignersFile struct {
-	Threshold  int            `yaml:"threshold" min:"1" doc:"How many different keys or identities must have signed; 1 when not given."`
-	Keys       []KeyFile      `yaml:"keys" doc:"Public keys."`
-	Identities []IdentityFile `yaml:"identities" doc:"Identities in certificates."`
-	Repository string         `yaml:"repository" doc:"The repository the signature itself must name: same (the one it is in) or a name. Refuses signatures that were copied to another repository, and signatures that name none."`
+	Threshold   int            `yaml:"threshold" min:"1" doc:"How many different keys or identities must have signed; 1 when not given."`
+	Keys        []KeyFile      `yaml:"keys" doc:"Public keys."`
+	Identities  []IdentityFile `yaml:"identities" doc:"Identities in certificates."`
+	Repository  string         `yaml:"repository" doc:"The repository the signature itself must name: same (the one it is in) or a name. Refuses signatures that were copied to another repository, and signatures that name none."`
+	Annotations []string       `yaml:"annotations" doc:"What signatures must say beside the image, each as name=value."`
 }
 
 // AttestersFile lists whose attestations count.
@@ -150,21 +151,22 @@ type Policy struct {
 type Entry struct {
 	file EntryFile
 	// Name is the policy's name and the entry's first pattern.
-	Name      string
-	match     []pattern
-	signers   []verify.Signer
-	attesters []verify.Signer
-	threshold int
-	trust     verify.Trust
-	engine    *verify.Engine
-	maxAge    time.Duration
-	scanAge   time.Duration
-	sources   []pattern
-	repos     []pattern
-	forbidden []apk.Dependency
-	required  []apk.Dependency
-	rules     []celRule
-	proofKeys []repository.Key
+	Name        string
+	match       []pattern
+	signers     []verify.Signer
+	attesters   []verify.Signer
+	threshold   int
+	annotations map[string]string
+	trust       verify.Trust
+	engine      *verify.Engine
+	maxAge      time.Duration
+	scanAge     time.Duration
+	sources     []pattern
+	repos       []pattern
+	forbidden   []apk.Dependency
+	required    []apk.Dependency
+	rules       []celRule
+	proofKeys   []repository.Key
 }
 
 // Allow reports whether the entry lets images in without looking at them.

@@ -129,7 +129,7 @@ func (e *Engine) checkArtifact(item evidence.Item, artifact []byte, signers []Si
 		if err != nil {
 			return err
 		}
-		if !st.about(v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum[:])}) {
+		if st.subject(v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum[:])}) == nil {
 			return fmt.Errorf("statement is about %s", st.subjectText())
 		}
 	} else {

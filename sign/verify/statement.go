@@ -43,6 +43,8 @@ type Statement struct {
 type Subject struct {
 	Name   string            `json:"name"`
 	Digest map[string]string `json:"digest"`
+	// Annotations are any JSON values by name.
+	Annotations map[string]any `json:"annotations"`
 }
 
 func envelopeStatement(env *dsse.Envelope) (*Statement, error) {
@@ -81,14 +83,26 @@ func ParseStatement(raw []byte) (*Statement, error) {
 	return st, nil
 }
 
-// about reports whether the statement has the subject among its own.
-func (s *Statement) about(subject v1.Hash) bool {
-	for _, sub := range s.Subjects {
-		if strings.EqualFold(sub.Digest[subject.Algorithm], subject.Hex) {
-			return true
+// subject is the one of the statement's subjects that is the manifest; nil when
+// the statement is not about it.
+func (s *Statement) subject(manifest v1.Hash) *Subject {
+	for i := range s.Subjects {
+		if strings.EqualFold(s.Subjects[i].Digest[manifest.Algorithm], manifest.Hex) {
+			return &s.Subjects[i]
 		}
 	}
-	return false
+	return nil
+}
+
+// texts leaves out the values that are no texts.
+func texts(values map[string]any) map[string]string {
+	out := map[string]string{}
+	for k, v := range values {
+		if s, ok := v.(string); ok {
+			out[k] = s
+		}
+	}
+	return out
 }
 
 func (s *Statement) subjectText() string {
@@ -102,20 +116,10 @@ func (s *Statement) subjectText() string {
 	return text
 }
 
-// repository is the name that the statement gives the subject.
-func (s *Statement) repository(subject v1.Hash) string {
-	for _, sub := range s.Subjects {
-		if strings.EqualFold(sub.Digest[subject.Algorithm], subject.Hex) {
-			return sub.Name
-		}
-	}
-	return ""
-}
-
 // simpleSigning reads the document that a legacy signature is over, and returns
-// the repository it names. Source: containers/image's atomic signature format,
+// the repository it names and the annotations it has. Source: containers/image's atomic signature format,
 // with cosign's type.
-func simpleSigning(raw []byte, subject v1.Hash) (string, error) {
+func simpleSigning(raw []byte, subject v1.Hash) (string, map[string]string, error) {
 	var critical, identity, img map[string]json.RawMessage
 	var kind, digest, reference string
 	top, err := object(raw)
@@ -131,16 +135,20 @@ func simpleSigning(raw []byte, subject v1.Hash) (string, error) {
 	if err == nil {
 		err = errors.Join(text(critical, "type", &kind), text(img, "docker-manifest-digest", &digest), text(identity, "docker-reference", &reference))
 	}
+	var optional map[string]any
+	if err == nil && top["optional"] != nil {
+		err = json.Unmarshal(top["optional"], &optional)
+	}
 	if err != nil {
-		return "", fmt.Errorf("not a simple-signing document: %w", err)
+		return "", nil, fmt.Errorf("not a simple-signing document: %w", err)
 	}
 	if kind != "cosign container image signature" && kind != "atomic container signature" {
-		return "", fmt.Errorf("simple-signing document: type %q, expected \"cosign container image signature\"", kind)
+		return "", nil, fmt.Errorf("simple-signing document: type %q, expected \"cosign container image signature\"", kind)
 	}
 	if digest != subject.String() {
-		return "", fmt.Errorf("signature is about %s, not %s", digest, subject)
+		return "", nil, fmt.Errorf("signature is about %s, not %s", digest, subject)
 	}
-	return reference, nil
+	return reference, texts(optional), nil
 }
 
 func text(fields map[string]json.RawMessage, key string, to *string) error {

@@ -66,6 +66,9 @@ type Checked struct {
 	Statement *Statement
 	// Repository is where the signer says the image is; may be empty.
 	Repository string
+	// Annotations are what the signer of the image said beside it: the texts in a
+	// legacy signature's "optional", or in the annotations of a statement's subject.
+	Annotations map[string]string
 }
 
 // SignedAt is the earliest signed time, zero without one.
@@ -144,18 +147,21 @@ func (c *Checked) contents(item evidence.Item, claims []claim, subject v1.Hash) 
 		}
 		c.Kind = KindSignature
 		var err error
-		c.Repository, err = simpleSigning(item.Legacy.Payload, subject)
+		c.Repository, c.Annotations, err = simpleSigning(item.Legacy.Payload, subject)
 		return err
 	}
 	st, err := envelopeStatement(envelope.RawEnvelope())
 	if err != nil {
 		return err
 	}
-	c.Statement, c.Kind, c.Repository = st, KindAttestation, st.repository(subject)
+	c.Statement, c.Kind = st, KindAttestation
+	if named := st.subject(subject); named != nil {
+		c.Repository, c.Annotations = named.Name, texts(named.Annotations)
+	}
 	if st.PredicateType == PredicateSignature {
 		c.Kind = KindSignature
 	}
-	if !st.about(subject) {
+	if st.subject(subject) == nil {
 		return fmt.Errorf("statement is about %s, not %s", st.subjectText(), subject)
 	}
 	return nil
