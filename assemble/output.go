@@ -2,6 +2,7 @@ package assemble
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"slices"
 
@@ -93,9 +94,13 @@ func (b *builder) outputs(ctx context.Context) error {
 		if out.Kind.HoldsArtifacts() {
 			o.Artifacts = b.artifacts
 		}
-		_, err = image.Write(ctx, out, b.result.Index, o)
+		written, err := image.Write(ctx, out, b.result.Index, o)
 		if err != nil {
 			return err
+		}
+		if n := written.Dropped; n > 0 {
+			b.result.Warnings = append(b.result.Warnings,
+				fmt.Sprintf("%s: what was attached to the image before is there no more: %d, such as signatures", out, n))
 		}
 		b.result.Outputs = append(b.result.Outputs, out.String())
 	}

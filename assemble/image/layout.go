@@ -46,7 +46,8 @@ func checkLayoutDir(dir string) error {
 // layoutWriter writes one version of a layout directory.
 //
 // The directory belongs to the image written last: index.json is replaced as a
-// whole, with all references that were in it. A reader never sees a broken
+// whole, with all references that were in it but those of what is attached to an
+// image that is written again, such as its signatures. A reader never sees a broken
 // layout: blobs come first, index.json is renamed into place last, and the
 // blobs of the version before stay until the next write, so that a reader who
 // opened that version's index.json finds them. Older blobs are removed.
@@ -55,19 +56,16 @@ type layoutWriter struct {
 	placer  placer
 	created created
 	keep    map[string]bool // names in blobs/sha256 that the previous version uses
+	dropped int             // attachments of images that are written no more
 }
 
-func writeLayout(ctx context.Context, dir string, c *content, n *names, trusted bool) (Transfer, error) {
+func writeLayout(ctx context.Context, dir string, c *content, n *names, trusted bool) (Transfer, int, error) {
 	w := &layoutWriter{dir: dir, placer: placer{trusted: trusted}}
 	err := w.write(ctx, c, n)
-	return w.placer.count, err
+	return w.placer.count, w.dropped, err
 }
 
 func (w *layoutWriter) write(ctx context.Context, c *content, n *names) (err error) {
-	index, err := indexJSON(n.index)
-	if err != nil {
-		return err
-	}
 	if err := w.created.mkdir(w.dir); err != nil {
 		return err
 	}
@@ -92,6 +90,10 @@ func (w *layoutWriter) write(ctx context.Context, c *content, n *names) (err err
 		if err := w.blob(ctx, &c.blobs[i]); err != nil {
 			return err
 		}
+	}
+	index, err := indexJSON(append(n.index, w.attached(c, n.index)...))
+	if err != nil {
+		return err
 	}
 	if err := w.finish(index); err != nil {
 		return err

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -15,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
 	"github.com/cairn-dev/cairn/assemble/layer"
@@ -332,6 +335,71 @@ func TestLayoutKeepsOneOlderVersion(t *testing.T) {
 	}
 	if !exists(stranger) {
 		t.Error("a file that is no blob was removed")
+	}
+}
+
+// attach adds an entry as cosign and referrers do.
+func attach(t *testing.T, dir, content string, tag string) v1.Descriptor {
+	t.Helper()
+	entry := v1.Descriptor{MediaType: types.OCIManifestSchema1, Digest: hashOf([]byte(content)), Size: int64(len(content))}
+	if tag != "" {
+		entry.Annotations = map[string]string{annotationRefName: tag}
+	}
+	err := AddToLayout(t.Context(), dir, [][]byte{[]byte(content)}, func(d []v1.Descriptor) ([]v1.Descriptor, error) { return append(d, entry), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return entry
+}
+
+// Signatures and other referrers stay with an image that is written again, and
+// with every image in it; those of another image go.
+func TestLayoutKeepsWhatIsAttached(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "out")
+	o := Output{Kind: Layout, Path: dir}
+	a, b := testImage(t, "amd64"), testImage(t, "arm64")
+	referrer := func(to v1.Hash, more string) string {
+		return fmt.Sprintf(`{"schemaVersion":2,"subject":{"mediaType":"application/vnd.oci.image.manifest.v1+json","size":1,"digest":"%s"}%s}`, to, more)
+	}
+	mustWrite(t, o, a, WriteOptions{})
+	signature := attach(t, dir, `{"schemaVersion":2,"layers":[]}`, "sha256-"+a.hash.Hex+".sig")
+	bundle := attach(t, dir, referrer(a.hash, ""), "")
+	nested := attach(t, dir, referrer(bundle.Digest, ""), "")
+	attach(t, dir, referrer(b.hash, ""), "") // of an image that is not here
+	attach(t, dir, "no manifest", "")
+	entries := func() (out []v1.Hash) {
+		raw, err := os.ReadFile(filepath.Join(dir, "index.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := v1.ParseIndexManifest(bytes.NewReader(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range m.Manifests {
+			if !exists(filepath.Join(dir, blobName(d.Digest))) {
+				t.Errorf("%s is not there", d.Digest)
+			}
+			out = append(out, d.Digest)
+		}
+		return out
+	}
+	for n, dropped := range []int{1, 0, 0} {
+		w := mustWrite(t, o, a, WriteOptions{})
+		if got, want := entries(), []v1.Hash{a.hash, signature.Digest, bundle.Digest, nested.Digest}; !slices.Equal(got, want) || w.Dropped != dropped {
+			t.Errorf("write %d: found %v, dropped %d; expected %v, %d", n, got, w.Dropped, want, dropped)
+		}
+	}
+	// What is written anew takes the place of its kind.
+	typed := testArtifact(t, a.hash, "old")
+	mustWrite(t, o, a, WriteOptions{Artifacts: []Artifact{typed}})
+	renewed := testArtifact(t, a.hash, "new")
+	mustWrite(t, o, a, WriteOptions{Artifacts: []Artifact{renewed}})
+	if got, want := entries(), []v1.Hash{a.hash, renewed.Descriptor.Digest, signature.Digest, bundle.Digest, nested.Digest}; !slices.Equal(got, want) {
+		t.Errorf("found %v, expected %v", got, want)
+	}
+	if w := mustWrite(t, o, b, WriteOptions{}); w.Dropped != 4 || !slices.Equal(entries(), []v1.Hash{b.hash}) {
+		t.Errorf("another image: found %v, dropped %d", entries(), w.Dropped)
 	}
 }
 

@@ -43,6 +43,9 @@ type Written struct {
 	Size     int64    // of the file, or of all blobs of the layout, in bytes
 	Tags     []string // as they can be given to an engine
 	Transfer Transfer // only for layouts
+	// Dropped is the number of signatures and other attachments that were in the
+	// layout, of images that are there no more.
+	Dropped  int
 	Messages []string // what an engine said
 }
 
@@ -82,7 +85,7 @@ func write(ctx context.Context, out Output, root Root, o *WriteOptions) (*Writte
 		for i := range c.blobs {
 			w.Size += c.blobs[i].size
 		}
-		w.Transfer, err = writeLayout(ctx, out.Path, c, names, o.Trusted)
+		w.Transfer, w.Dropped, err = writeLayout(ctx, out.Path, c, names, o.Trusted)
 	case OCIArchive, DockerArchive:
 		w.Size, err = writeArchive(ctx, out.Path, c, names, o.Trusted)
 	case DockerEngine:
