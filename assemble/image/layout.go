@@ -23,6 +23,15 @@ const blobsDir = "blobs/sha256"
 // that of an OCI layout: it is somebody's file, and is not replaced.
 var ErrNotALayout = errors.New("not an OCI layout")
 
+// CheckLayoutDir says whether a layout is in dir or can be written there:
+// ErrNotALayout is wrapped when something else is in its place.
+func CheckLayoutDir(dir string) error {
+	if fi, err := os.Stat(dir); err == nil && !fi.IsDir() {
+		return fmt.Errorf("%w: not a directory", ErrNotALayout)
+	}
+	return checkLayoutDir(dir)
+}
+
 // checkLayoutDir says whether a layout may be written into an existing
 // directory: an empty one, one with other files, or a layout.
 func checkLayoutDir(dir string) error {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 // CheckLayout says whether dir is an OCI layout: fs.ErrNotExist is wrapped when
@@ -37,28 +38,64 @@ func AddToLayout(ctx context.Context, dir string, blobs [][]byte, edit func([]v1
 	if err := CheckLayout(dir); err != nil {
 		return err
 	}
+	var list []*blob
+	for _, content := range blobs {
+		list = append(list, memoryBlob(content))
+	}
+	return addToLayout(ctx, dir, list, edit)
+}
+
+// LayoutBlob is a blob to be put into a layout.
+type LayoutBlob struct {
+	Digest v1.Hash
+	Size   int64
+	// Open reads it; its bytes are checked.
+	Open func() (io.ReadCloser, error)
+}
+
+// ExtendLayout is AddToLayout for blobs of any size, and makes the layout where
+// there is none.
+func ExtendLayout(ctx context.Context, dir string, blobs []LayoutBlob, edit func([]v1.Descriptor) ([]v1.Descriptor, error)) error {
+	if err := CheckLayoutDir(dir); err != nil {
+		return err
+	}
+	var list []*blob
+	for _, b := range blobs {
+		list = append(list, &blob{digest: b.Digest, size: b.Size, open: b.Open})
+	}
+	return addToLayout(ctx, dir, list, edit)
+}
+
+func addToLayout(ctx context.Context, dir string, blobs []*blob, edit func([]v1.Descriptor) ([]v1.Descriptor, error)) (err error) {
+	w := &layoutWriter{dir: dir}
+	if err := w.created.mkdir(dir); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			w.placer.takeBack()
+			w.created.takeBack()
+		}
+	}()
 	lock, err := lockDir(dir)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	w := &layoutWriter{dir: dir}
-	if err := w.add(ctx, blobs, edit); err != nil {
-		w.placer.takeBack()
-		w.created.takeBack()
-		return err
-	}
-	return nil
+	return w.add(ctx, blobs, edit)
 }
 
-func (w *layoutWriter) add(ctx context.Context, blobs [][]byte, edit func([]v1.Descriptor) ([]v1.Descriptor, error)) error {
+func (w *layoutWriter) add(ctx context.Context, blobs []*blob, edit func([]v1.Descriptor) ([]v1.Descriptor, error)) error {
+	m := &v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex}
 	old, err := readLimited(filepath.Join(w.dir, "index.json"), maxManifest)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !exists(filepath.Join(w.dir, "oci-layout")):
+	case err != nil:
 		return err
-	}
-	m, err := v1.ParseIndexManifest(bytes.NewReader(old))
-	if err != nil {
-		return fmt.Errorf("index.json: %w", err)
+	default:
+		if m, err = v1.ParseIndexManifest(bytes.NewReader(old)); err != nil {
+			return fmt.Errorf("index.json: %w", err)
+		}
 	}
 	if m.Manifests, err = edit(m.Manifests); err != nil {
 		return err
@@ -75,12 +112,12 @@ func (w *layoutWriter) add(ctx context.Context, blobs [][]byte, edit func([]v1.D
 			return err
 		}
 	}
-	for _, content := range blobs {
-		if err := w.blob(ctx, memoryBlob(content)); err != nil {
+	for _, b := range blobs {
+		if err := w.blob(ctx, b); err != nil {
 			return err
 		}
 	}
-	return writeFile(filepath.Join(w.dir, "index.json"), index, 0o644)
+	return w.finish(index)
 }
 
 func memoryBlob(content []byte) *blob {

@@ -30,7 +30,11 @@ type layoutBackend struct {
 
 func openLayout(ref Ref, o *Options) (*layoutBackend, error) {
 	l := &layoutBackend{ref: ref, limits: o.Limits}
-	if err := image.CheckLayout(ref.layout); err != nil {
+	err := image.CheckLayout(ref.layout)
+	if o.Create {
+		err = image.CheckLayoutDir(ref.layout)
+	}
+	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("%w: %w", ErrNotFound, err)
 		}
@@ -235,6 +239,76 @@ func (l *layoutBackend) referring(ctx context.Context, d v1.Descriptor, digest v
 	r := describe(mt, raw, h.Annotations)
 	r.ArtifactType = h.artifactType()
 	return []v1.Descriptor{r}, nil
+}
+
+// store puts blobs and manifests into the layout. The last manifest is listed in
+// index.json where it is not, and so are those with a subject.
+func (l *layoutBackend) store(ctx context.Context, blobs []Blob, manifests []Manifest) (Transfer, error) {
+	var n Transfer
+	var list []image.LayoutBlob
+	for i := range blobs {
+		b := &blobs[i]
+		d := b.Descriptor
+		if fi, err := os.Stat(filepath.Join(l.ref.layout, blobFile(d.Digest))); err == nil && fi.Size() == d.Size {
+			n.Present.add(d.Size)
+		} else {
+			n.Uploaded.add(d.Size)
+		}
+		list = append(list, image.LayoutBlob{Digest: d.Digest, Size: d.Size, Open: func() (io.ReadCloser, error) {
+			rc, err := b.open(ctx)
+			if err != nil {
+				return nil, fmt.Errorf("blob %s: %w", d.Digest, err)
+			}
+			return rc, nil
+		}})
+	}
+	var listed []*checked
+	for i, m := range manifests {
+		raw := m.Raw
+		list = append(list, image.LayoutBlob{Digest: hashOf(raw), Size: int64(len(raw)), Open: func() (io.ReadCloser, error) {
+			return nopCloser(raw), nil
+		}})
+		c, err := Artifact{Manifest: raw, MediaType: m.MediaType}.check()
+		if err != nil {
+			return Transfer{}, err
+		}
+		if i == len(manifests)-1 || c.subject != nil {
+			listed = append(listed, c)
+		}
+		n.Manifests++
+	}
+	err := image.ExtendLayout(ctx, l.ref.layout, list, func(have []v1.Descriptor) ([]v1.Descriptor, error) {
+		for _, c := range listed {
+			var err error
+			if have, err = c.enter(have); err != nil {
+				return nil, err
+			}
+		}
+		return have, nil
+	})
+	return n, err
+}
+
+// tag lists a manifest under a tag, and no longer without one.
+func (l *layoutBackend) tag(ctx context.Context, tag string, m Manifest) (v1.Hash, error) {
+	c, err := Artifact{Manifest: m.Raw, MediaType: m.MediaType, Tag: tag}.check()
+	if err != nil {
+		return v1.Hash{}, err
+	}
+	var before v1.Hash
+	err = image.AddToLayout(ctx, l.ref.layout, [][]byte{m.Raw}, func(have []v1.Descriptor) ([]v1.Descriptor, error) {
+		kept := have[:0:0]
+		for _, d := range have {
+			if d.Annotations[refName] == tag {
+				before = d.Digest
+			}
+			if d.Digest != c.desc.Digest || d.Annotations[refName] != "" && d.Annotations[refName] != tag {
+				kept = append(kept, d)
+			}
+		}
+		return c.enter(kept)
+	})
+	return before, err
 }
 
 // push adds the artifacts to the layout, whose index.json is replaced once and

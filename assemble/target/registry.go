@@ -1,6 +1,7 @@
 package target
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -23,13 +25,16 @@ import (
 // knows no pages of referrers, and leaves the annotations out of the referrers
 // tag; blobs are uploaded by it.
 type registryBackend struct {
-	ref    Ref
-	repo   name.Repository
-	auth   authn.Authenticator
-	base   http.RoundTripper // without authentication
-	client *http.Client      // may pull
-	limits Limits
-	writer lazyWriter
+	ref      Ref
+	repo     name.Repository
+	auth     authn.Authenticator
+	base     http.RoundTripper // without authentication
+	plain    http.RoundTripper // the same without further attempts; nil: the default
+	attempts int               // of what is tried again
+	first    time.Duration     // before the second attempt
+	client   *http.Client      // may pull
+	limits   Limits
+	writer   lazyWriter
 	// listing is held while a referrers tag is read, changed and written.
 	listing sync.Mutex
 }
@@ -56,7 +61,11 @@ func openRegistry(ctx context.Context, ref Ref, o *Options) (*registryBackend, e
 }
 
 func (r *registryBackend) connect(ctx context.Context, o *Options) (err error) {
-	r.base = retrying(o.Transport, o.Attempts)
+	r.base, r.plain = retrying(o.Transport, o.Attempts, o.Wait), o.Transport
+	if r.attempts = o.Attempts; r.attempts <= 0 {
+		r.attempts = 3
+	}
+	r.first = cmp.Or(o.Wait, firstWait)
 	r.auth = authn.Anonymous
 	if o.Keychain != nil {
 		if r.auth, err = authn.Resolve(ctx, o.Keychain, r.repo); err != nil {

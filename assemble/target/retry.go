@@ -1,6 +1,7 @@
 package target
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -14,10 +15,16 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 )
 
+// How long is waited before another attempt: at first, and at most.
+const (
+	firstWait = 500 * time.Millisecond
+	mostWait  = 5 * time.Second
+)
+
 // retrying makes a transport that repeats what may succeed the next time, and
 // stops waiting when the context ends. Answers are passed on as they came after
 // the last attempt.
-func retrying(base http.RoundTripper, attempts int) http.RoundTripper {
+func retrying(base http.RoundTripper, attempts int, wait time.Duration) http.RoundTripper {
 	if base == nil {
 		base = remote.DefaultTransport
 	}
@@ -31,7 +38,7 @@ func retrying(base http.RoundTripper, attempts int) http.RoundTripper {
 	}
 	c.Logger = nil
 	c.RetryMax = attempts - 1
-	c.RetryWaitMin, c.RetryWaitMax = 500*time.Millisecond, 5*time.Second
+	c.RetryWaitMin, c.RetryWaitMax = cmp.Or(wait, firstWait), mostWait
 	c.CheckRetry = retryable
 	c.Backoff = backoff
 	c.ErrorHandler = retryablehttp.PassthroughErrorHandler

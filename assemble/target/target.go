@@ -32,6 +32,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -51,7 +52,12 @@ type Options struct {
 	// Attempts is how often a request is made that fails in a way that may
 	// pass (429, 5xx, a reset connection); 0 means 3.
 	Attempts int
-	Limits   Limits
+	// Wait is the time before the second attempt, which grows with each further
+	// one; 0 means half a second.
+	Wait   time.Duration
+	Limits Limits
+	// Create lets a layout be written that is not there yet.
+	Create bool
 }
 
 // Limits bound what is accepted from a target. Zero fields have defaults.
@@ -82,6 +88,10 @@ type backend interface {
 	referrers(ctx context.Context, digest v1.Hash) ([]v1.Descriptor, error)
 	// tagged finds the manifest with a tag.
 	tagged(ctx context.Context, tag string) (v1.Descriptor, error)
+	// store stores blobs, each digest once, and manifests in their order.
+	store(ctx context.Context, blobs []Blob, manifests []Manifest) (Transfer, error)
+	// tag gives a stored manifest a tag, and returns what it named before.
+	tag(ctx context.Context, tag string, m Manifest) (v1.Hash, error)
 	// push stores checked artifacts in their order and returns how many of
 	// them are stored and listed.
 	push(ctx context.Context, list []*checked) (int, error)

@@ -126,3 +126,5 @@ func (h *header) artifactType() string {
 	}
 	return h.ArtifactType
 }
+
+func nopCloser(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }
