@@ -33,7 +33,7 @@ check:
 bench: $(BIN)
 	$(GO) build -o bin/cairn-bench ./cmd/cairn-bench
 	bin/cairn-bench -cairn $(BIN) $(BENCH_FLAGS)
-	CAIRN_DEFINITIONS=$(DEFINITIONS) $(GO) test -run '^$$' -bench . ./packages/definition ./packages/graph
+	CAIRN_DEFINITIONS=$(DEFINITIONS) $(GO) test -run '^$$' -bench . ./packages/definition ./packages/graph ./packages/distro
 
 # A directory of package definitions for bench, with reusable pipelines in its
 # pipelines directory; empty is the sample of ../shared/data.

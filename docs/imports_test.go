@@ -76,6 +76,7 @@ var allowed = map[string][]string{
 	"packages/store":      {"packages/apk"},
 	"packages/definition": {"packages/apk", "packages/spelling"},
 	"packages/graph":      {"packages/apk", "packages/definition"},
+	"packages/distro":     {"packages/apk", "packages/definition", "packages/graph", "packages/pack", "packages/repository", "packages/solve", "packages/tree"},
 	"packages/tree":       {"packages/apk", "packages/store"},
 	"packages/pack":       {"packages/apk", "packages/repository", "packages/store", "packages/tree"},
 	"packages/scan":       {"packages/apk", "packages/tree"},
