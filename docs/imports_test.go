@@ -96,6 +96,8 @@ var allowed = map[string][]string{
 	"sign/keys":           {},
 	"sign/attest":         {},
 	"sign/cosign":         {"sign/attest", "sign/keys", "assemble/target"},
+
+	"packages/build/buildkit": {},
 }
 
 func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {
@@ -183,6 +185,8 @@ var onlyImporter = map[string]string{
 	"github.com/google/cel-go":          "sign/policy",
 	"github.com/prometheus":             "sign/admission",
 	"mvdan.cc/sh":                       "packages/definition",
+	"github.com/moby/buildkit":          "packages/build/buildkit",
+	"github.com/containerd/containerd":  "packages/build/buildkit",
 }
 
 func TestHeavyLibrariesHaveOneImporter(t *testing.T) {
