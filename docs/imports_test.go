@@ -98,6 +98,7 @@ var allowed = map[string][]string{
 	"sign/cosign":         {"sign/attest", "sign/keys", "assemble/target"},
 
 	"packages/build/buildkit": {},
+	"packages/build/unpack":   {},
 }
 
 func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {

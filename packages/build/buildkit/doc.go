@@ -1,7 +1,7 @@
 // Package buildkit runs the steps of a build on BuildKit daemons, on this machine
 // or others. The environment is an image in an OCI layout, so that a daemon takes
 // each layer once; what the steps wrote comes back as a tar with owners, modes,
-// attributes and hard links ([Unpack]).
+// attributes and hard links, which packages/build/unpack unpacks.
 //
 // A daemon that stops answering is left, and what ran on it runs again on another.
 // Steps have no network unless the job says so. The package knows nothing of

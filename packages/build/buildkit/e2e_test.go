@@ -29,6 +29,7 @@ import (
 
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/build/buildkit"
+	"github.com/cairn-dev/cairn/packages/build/unpack"
 	"github.com/cairn-dev/cairn/packages/definition"
 	"github.com/cairn-dev/cairn/packages/distro"
 	"github.com/cairn-dev/cairn/packages/pack"
@@ -152,7 +153,7 @@ func (b *builder) Build(ctx context.Context, task distro.Task) (_ []string, err 
 	if err := os.Mkdir(result, 0o755); err != nil {
 		return nil, err
 	}
-	if err := buildkit.Unpack(ctx, out, result, 1<<30); err != nil {
+	if err := unpack.Tar(ctx, out, result, 1<<30); err != nil {
 		return nil, err
 	}
 	p, err := tree.Directory(filepath.Join(result, name), tree.DirectoryOptions{})

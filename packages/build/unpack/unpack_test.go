@@ -1,4 +1,4 @@
-package buildkit
+package unpack
 
 import (
 	"archive/tar"
@@ -85,7 +85,7 @@ func TestMelangeDefect_ResultKeepsDirectoriesAndHardLinks(t *testing.T) {
 		tar.Header{Name: "usr/b", Typeflag: tar.TypeLink, Linkname: "usr/a", Mode: 0o4755},
 		tar.Header{Name: "usr/c", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"},
 	)
-	if err := Unpack(t.Context(), bytes.NewReader(raw), dir, 100); err != nil {
+	if err := Tar(t.Context(), bytes.NewReader(raw), dir, 100); err != nil {
 		t.Fatal(err)
 	}
 	want := `usr dr-x------ 0:0
@@ -105,7 +105,7 @@ usr/tmp dtrwxrwxrwx 0:0`
 	}
 }
 
-func TestUnpackRefuses(t *testing.T) {
+func TestMelangeDefect_TarLeadsOut(t *testing.T) {
 	file := tar.Header{Name: "a", Typeflag: tar.TypeReg, Mode: 0o644, Size: 3}
 	for name, test := range map[string]struct {
 		headers []tar.Header
@@ -122,19 +122,19 @@ func TestUnpackRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			err := Unpack(t.Context(), bytes.NewReader(archive(t, test.headers...)), filepath.Clean(dir), 100)
+			err := Tar(t.Context(), bytes.NewReader(archive(t, test.headers...)), filepath.Clean(dir), 100)
 			if !errors.Is(err, ErrTar) || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("found %v, expected ErrTar with %q", err, test.want)
 			}
 		})
 	}
 	cut := archive(t, file)[:514]
-	if err := Unpack(t.Context(), bytes.NewReader(cut), t.TempDir(), 100); err == nil {
+	if err := Tar(t.Context(), bytes.NewReader(cut), t.TempDir(), 100); err == nil {
 		t.Error("a tar that is cut off: no error")
 	}
 }
 
-func FuzzUnpack(f *testing.F) {
+func FuzzTar(f *testing.F) {
 	f.Add(archive(f, tar.Header{Name: "a/", Typeflag: tar.TypeDir, Mode: 0o755}, tar.Header{Name: "a/b", Typeflag: tar.TypeReg, Size: 2}))
 	f.Add(archive(f, tar.Header{Name: "l", Typeflag: tar.TypeSymlink, Linkname: ".."}, tar.Header{Name: "l/x", Typeflag: tar.TypeReg}))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -143,7 +143,7 @@ func FuzzUnpack(f *testing.F) {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		_ = Unpack(t.Context(), bytes.NewReader(b), dir, 1<<16)
+		_ = Tar(t.Context(), bytes.NewReader(b), dir, 1<<16)
 		entries, err := os.ReadDir(outer)
 		if err != nil || len(entries) != 1 {
 			t.Fatalf("written outside: %v, %v", entries, err)

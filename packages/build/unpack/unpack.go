@@ -1,4 +1,14 @@
-package buildkit
+// Package unpack unpacks the tar that a build's steps left into a directory, with
+// all that a package can say of a file. What is in it was made by code that nobody
+// vouches for.
+//
+// It is for plain tars of whole directories; packages have their own reader
+// (github.com/cairn-dev/cairn/packages/store).
+//
+//	if err := unpack.Tar(ctx, file, dir, 4<<30); err != nil {
+//		return err
+//	}
+package unpack
 
 import (
 	"archive/tar"
@@ -19,11 +29,11 @@ var ErrTar = errors.New("result cannot be unpacked")
 
 const xattrPrefix = "SCHILY.xattr."
 
-// Unpack unpacks the tar of a result into an empty directory, with modes, links
+// Tar unpacks the tar of a result into an empty directory, with modes, links
 // and attributes, and, as root, owners. Nothing is written outside of it; what is
 // neither file, directory nor link is refused. At most limit bytes of content are
 // taken.
-func Unpack(ctx context.Context, r io.Reader, dir string, limit int64) (err error) {
+func Tar(ctx context.Context, r io.Reader, dir string, limit int64) (err error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
