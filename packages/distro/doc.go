@@ -18,10 +18,10 @@
 // # What an environment is made of
 //
 // The packages of the definitions that the graph says are built before, then
-// those of the given repositories. A name that was built before is taken as built
-// wherever its version fits. What is built at the same time is never seen, so
-// that the result does not depend on which build was faster, or on what an
-// earlier run left.
+// those of the given repositories; repositories that a definition itself names are
+// not looked at. A name that was built before is taken as built wherever its
+// version fits. What is built at the same time is never seen, so that the result
+// does not depend on which build was faster, or on what an earlier run left.
 //
 // # Cycles
 //

@@ -40,16 +40,27 @@ func definitionDigest(b *definition.Build) (string, error) {
 func (r *run) requestDigest(j *job) string {
 	d := newDigest()
 	d.add("packages", j.build.Environment.Contents.Packages...)
-	for i, repo := range r.o.Repositories {
-		d.add("repository", repo.SHA256.Hex(), repo.Tag)
-		if repo.SHA256.IsZero() { // an index without a digest is its packages
-			for k := range r.o.Repositories[i].Index.Len() {
-				d.add("package", string(apk.AppendIndexEntry(nil, repo.Index.Package(k))))
-			}
-		}
-	}
+	d.add("repositories", r.indexes...)
 	j.before.each(func(i int) { d.add("built", r.plan.jobs[i].out) })
 	return d.String()
+}
+
+// indexDigests are of the repositories, in their order. An index without a digest
+// is its packages.
+func indexDigests(repositories []Repository) []string {
+	var out []string
+	for _, repo := range repositories {
+		sum := repo.SHA256.Hex()
+		if repo.SHA256.IsZero() {
+			d := newDigest()
+			for i := range repo.Index.Len() {
+				d.add("package", string(apk.AppendIndexEntry(nil, repo.Index.Package(i))))
+			}
+			sum = d.String()
+		}
+		out = append(out, sum, repo.Tag)
+	}
+	return out
 }
 
 // environment solves the environment of a build. What was built before is taken

@@ -37,7 +37,7 @@ func Run(ctx context.Context, builds []*definition.Build, builder Builder, o Opt
 	if err != nil {
 		return nil, err
 	}
-	r := &run{o: o, builder: builder, plan: plan, pool: newPool(), made: map[string]made{}, index: map[string]*apk.Package{}, began: map[string]time.Time{}}
+	r := &run{o: o, builder: builder, plan: plan, pool: newPool(), indexes: indexDigests(o.Repositories), made: map[string]made{}, index: map[string]*apk.Package{}, began: map[string]time.Time{}}
 	if r.state, err = newState(o.Dir, o.Arch); err != nil {
 		return nil, err
 	}
@@ -66,6 +66,7 @@ type run struct {
 	pool    *pool
 	known   bool // how long builds took the last time
 	index   map[string]*apk.Package
+	indexes []string // digests of the other repositories
 
 	mu      sync.Mutex // of what follows
 	made    map[string]made

@@ -127,6 +127,13 @@ func TestBuildsOnceAndAgainWhatChanged(t *testing.T) {
 			if got := strings.Join(indexed(t, dir), " "); got != "app-1.0-r0.apk base-1.0-r0.apk lib-1.0-r0.apk lib-dev-1.0-r0.apk other-1.0-r0.apk" {
 				t.Errorf("index: %s", got)
 			}
+			if test.name == "file was touched" {
+				m, err := (&state{builds: filepath.Join(dir, ".cairn", "x86_64", "builds")}).read("other")
+				fi, statErr := os.Stat(filepath.Join(dir, "x86_64", "other-1.0-r0.apk"))
+				if err != nil || statErr != nil || m.Packages[0].Modified != fi.ModTime().UnixNano() {
+					t.Errorf("the new time was not recorded: %v, %v", err, statErr)
+				}
+			}
 			if report, err = run1(t, f, Options{Dir: dir}, test.lines...); err != nil || report.Summary() != "4 current" {
 				t.Errorf("third run: %v, %v", report.Summary(), err)
 			}

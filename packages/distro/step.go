@@ -40,6 +40,10 @@ func (r *run) advance(ctx context.Context, j *job, res *Result) (*record, error)
 	if err != nil {
 		return nil, err
 	}
+	var was []made
+	if j.last != nil {
+		was = slices.Clone(j.last.Packages)
+	}
 	reason, err := r.reason(ctx, j.last, now)
 	if err != nil {
 		return nil, err
@@ -47,7 +51,7 @@ func (r *run) advance(ctx context.Context, j *job, res *Result) (*record, error)
 	if reason == "" {
 		res.Status = Current
 		now.Packages, now.Output, now.Seconds = j.last.Packages, j.last.Output, j.last.Seconds
-		if now.Request == j.last.Request {
+		if now.Request == j.last.Request && slices.Equal(was, now.Packages) {
 			return now, r.keep(ctx, now)
 		}
 		return now, errors.Join(r.keep(ctx, now), r.state.write(now))
@@ -162,7 +166,8 @@ func difference(before, now []member) string {
 }
 
 // intact reports whether a package file is as it was made. A file with the time
-// and size of before is not read.
+// and size of before is not read; one that was, and is the same, gets its new time
+// into m.
 func (r *run) intact(ctx context.Context, m *made) (bool, error) {
 	name := filepath.Join(r.state.packages, m.file())
 	fi, err := os.Lstat(name)
@@ -173,7 +178,11 @@ func (r *run) intact(ctx context.Context, m *made) (bool, error) {
 		return true, nil
 	}
 	sum, err := hashFile(ctx, name)
-	return err == nil && sum == m.SHA256, ctx.Err()
+	if err != nil || sum != m.SHA256 {
+		return false, ctx.Err()
+	}
+	m.Modified = fi.ModTime().UnixNano()
+	return true, nil
 }
 
 func hashFile(ctx context.Context, name string) (sum apk.SHA256, err error) {

@@ -67,7 +67,7 @@ func (d real) run(ctx context.Context, j Job) error {
 	_, err = d.Solve(ctx, def, opt, status) // closes status
 	logged := <-done
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrStep, err)
+		return fmt.Errorf("%w: %w", ErrJob, err)
 	}
 	return logged
 }

@@ -387,8 +387,8 @@ func TestE2EBuildkitFailedStep(t *testing.T) {
 	var log bytes.Buffer
 	err = workers.Run(t.Context(), buildkit.Job{Layout: filepath.Join(dir, "layout"), Image: image, Arch: "amd64", Dir: "/home/build", Result: "/home/build/out", Log: &log, Out: out,
 		Steps: []buildkit.Step{{Args: []string{"/bin/sh", "-c", "echo before; exit 3"}, Dir: "/home/build"}}})
-	if !errors.Is(err, buildkit.ErrStep) || !strings.Contains(err.Error(), "exit code: 3") {
-		t.Errorf("found %v, expected ErrStep with exit code 3", err)
+	if !errors.Is(err, buildkit.ErrJob) || !strings.Contains(err.Error(), "exit code: 3") {
+		t.Errorf("found %v, expected ErrJob with exit code 3", err)
 	}
 	if !strings.Contains(log.String(), "before") {
 		t.Errorf("log %q", log.String())

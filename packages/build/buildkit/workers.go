@@ -52,8 +52,8 @@ type Step struct {
 
 // The errors of this package that callers tell apart.
 var (
-	// ErrStep is for a step that failed.
-	ErrStep = errors.New("step failed")
+	// ErrJob is for a job that a daemon could not do: mostly a step that failed.
+	ErrJob = errors.New("build failed")
 	// ErrWorkers is for when no daemon answers.
 	ErrWorkers = errors.New("no BuildKit daemon answers")
 )
@@ -161,8 +161,8 @@ func (w *Workers) Close() error {
 	return errors.Join(errs...)
 }
 
-// Run runs a job on the daemon with the fewest. The error is [ErrStep] when a
-// step failed; [ErrWorkers] when there is no daemon left.
+// Run runs a job on the daemon with the fewest. The error is [ErrJob] when it
+// was done and failed; [ErrWorkers] when there is no daemon left.
 func (w *Workers) Run(ctx context.Context, j Job) error {
 	again := true
 	for {

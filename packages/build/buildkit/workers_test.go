@@ -98,13 +98,13 @@ func TestLostDaemonsJobGoesOnElsewhere(t *testing.T) {
 
 func TestFailedStepIsNotTriedAgain(t *testing.T) {
 	a, b := &fake{}, &fake{}
-	a.do = func(*fake, Job) error { return ErrStep }
+	a.do = func(*fake, Job) error { return ErrJob }
 	w, err := workersOf(t, map[string]*fake{"a": a, "b": b})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Run(t.Context(), Job{Out: out(t)}); !errors.Is(err, ErrStep) || len(b.jobs) != 0 {
-		t.Errorf("found %v with %d jobs elsewhere, expected ErrStep and none", err, len(b.jobs))
+	if err := w.Run(t.Context(), Job{Out: out(t)}); !errors.Is(err, ErrJob) || len(b.jobs) != 0 {
+		t.Errorf("found %v with %d jobs elsewhere, expected ErrJob and none", err, len(b.jobs))
 	}
 }
 
