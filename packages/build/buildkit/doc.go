@@ -12,8 +12,12 @@
 //		return err
 //	}
 //	defer workers.Close()
+//	digest, err := buildkit.WriteImage(ctx, "environment", "amd64", layers)
+//	if err != nil {
+//		return err
+//	}
 //	err = workers.Run(ctx, buildkit.Job{
-//		Layout: "environment", Image: digest,
+//		Layout: "environment", Image: digest, Arch: "amd64",
 //		Workspace: "sources", Dir: "/home/build", Result: "/home/build/melange-out",
 //		Steps: []buildkit.Step{{Args: []string{"/bin/sh", "-c", "make install"}, Dir: "/home/build"}},
 //		Log: log, Out: file,

@@ -6,6 +6,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -19,15 +20,10 @@ import (
 	"testing"
 	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/layout"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sys/unix"
 
 	"github.com/cairn-dev/cairn/packages/apk"
+	"github.com/cairn-dev/cairn/packages/apk/apktest"
 	"github.com/cairn-dev/cairn/packages/build/buildkit"
 	"github.com/cairn-dev/cairn/packages/build/unpack"
 	"github.com/cairn-dev/cairn/packages/definition"
@@ -116,7 +112,8 @@ func removeState(t *testing.T, root string) {
 // layer with a shell, and a layer for each package.
 type builder struct {
 	workers *buildkit.Workers
-	base    v1.Layer
+	layout  string
+	base    buildkit.Layer
 	before  func(name string) // each build
 }
 
@@ -130,7 +127,7 @@ func (b *builder) Build(ctx context.Context, task distro.Task) (_ []string, err 
 		b.before(name)
 	}
 	scratch := filepath.Dir(task.Dir)
-	image, err := b.image(task.Environment, filepath.Join(scratch, "layout"))
+	image, err := b.image(ctx, task.Environment, b.layout)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +136,7 @@ func (b *builder) Build(ctx context.Context, task distro.Task) (_ []string, err 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	job := buildkit.Job{Layout: filepath.Join(scratch, "layout"), Image: image, Arch: "amd64", Dir: "/home/build", Result: "/home/build/melange-out", Log: task.Log, Out: out}
+	job := buildkit.Job{Layout: b.layout, Image: image, Arch: "amd64", Dir: "/home/build", Result: "/home/build/melange-out", Log: task.Log, Out: out}
 	for _, step := range task.Build.Pipeline {
 		job.Steps = append(job.Steps, buildkit.Step{Args: []string{"/bin/sh", "-c", "set -e\n" + step.Runs}, Dir: "/home/build", Env: []string{"PATH=/bin:/usr/bin"}})
 	}
@@ -167,60 +164,40 @@ func (b *builder) Build(ctx context.Context, task distro.Task) (_ []string, err 
 }
 
 // image writes the environment and returns its digest.
-func (b *builder) image(env []distro.Input, dir string) (string, error) {
-	layers := []v1.Layer{b.base}
+func (b *builder) image(ctx context.Context, env []distro.Input, dir string) (string, error) {
+	layers := []buildkit.Layer{b.base}
 	for _, in := range env {
-		l, err := dataLayer(in.File)
+		l, err := dataLayer(ctx, in.File)
 		if err != nil {
 			return "", err
 		}
 		layers = append(layers, l)
 	}
-	image, err := mutate.AppendLayers(mutate.MediaType(empty.Image, types.OCIManifestSchema1), layers...)
-	if err != nil {
-		return "", err
-	}
-	if image, err = mutate.ConfigFile(image, withPlatform(image)); err != nil {
-		return "", err
-	}
-	path, err := layout.Write(dir, empty.Index)
-	if err != nil {
-		return "", err
-	}
-	if err := path.AppendImage(image); err != nil {
-		return "", err
-	}
-	digest, err := image.Digest()
-	return digest.String(), err
+	return buildkit.WriteImage(ctx, dir, "amd64", layers)
 }
 
-func withPlatform(image v1.Image) *v1.ConfigFile {
-	c, err := image.ConfigFile()
+// dataLayer is the data section of a package, as it is.
+func dataLayer(ctx context.Context, file string) (buildkit.Layer, error) {
+	p, err := tree.OpenPackage(ctx, file, tree.PackageOptions{})
 	if err != nil {
-		panic(err)
+		return buildkit.Layer{}, err
 	}
-	c = c.DeepCopy()
-	c.OS, c.Architecture = "linux", "amd64"
-	return c
-}
-
-// dataLayer is the data section of a package.
-func dataLayer(file string) (v1.Layer, error) {
-	_, head, err := pack.ReadEntry(context.Background(), file)
-	if err != nil {
-		return nil, err
-	}
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	return tarball.LayerFromOpener(func() (io.ReadCloser, error) {
-		return io.NopCloser(bytes.NewReader(raw[head.DataOffset():])), nil
-	}, tarball.WithMediaType(types.OCILayer))
+	r := p.Receipt
+	l := buildkit.Layer{Digest: "sha256:" + r.DataHash.Hex(), DiffID: "sha256:" + r.DiffID.Hex(), Size: r.DataSize, Open: func() (io.ReadCloser, error) {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, err
+		}
+		return struct {
+			io.Reader
+			io.Closer
+		}{io.NewSectionReader(f, r.DataOffset, r.DataSize), f}, nil
+	}}
+	return l, p.Close()
 }
 
 // shell is a layer with busybox.
-func shell(t *testing.T) v1.Layer {
+func shell(t *testing.T) buildkit.Layer {
 	t.Helper()
 	program, err := os.ReadFile("/bin/busybox")
 	if err != nil {
@@ -242,11 +219,10 @@ func shell(t *testing.T) v1.Layer {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Bytes())), nil }, tarball.WithMediaType(types.OCILayer))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
+	compressed := apktest.Gzip(b.Bytes())
+	digest := func(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }
+	return buildkit.Layer{Digest: digest(compressed), DiffID: digest(b.Bytes()), Size: int64(len(compressed)),
+		Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(compressed)), nil }}
 }
 
 // definitions are twelve: each writes what it is and what it was built with.
@@ -299,7 +275,7 @@ func TestE2EBuildkitGraph(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := &builder{workers: workers, base: base, before: before}
+		b := &builder{workers: workers, layout: filepath.Join(t.TempDir(), "layout"), base: base, before: before}
 		dir := t.TempDir()
 		start := time.Now()
 		report, err := distro.Run(t.Context(), definitions(t), b, distro.Options{Dir: dir, Arch: "x86_64", Jobs: 4})
@@ -373,9 +349,9 @@ func TestE2EBuildkitFailedStep(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer workers.Close()
-	b := &builder{workers: workers, base: base}
 	dir := t.TempDir()
-	image, err := b.image(nil, filepath.Join(dir, "layout"))
+	b := &builder{workers: workers, layout: filepath.Join(dir, "layout"), base: base}
+	image, err := b.image(t.Context(), nil, b.layout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -385,7 +361,7 @@ func TestE2EBuildkitFailedStep(t *testing.T) {
 	}
 	defer out.Close()
 	var log bytes.Buffer
-	err = workers.Run(t.Context(), buildkit.Job{Layout: filepath.Join(dir, "layout"), Image: image, Arch: "amd64", Dir: "/home/build", Result: "/home/build/out", Log: &log, Out: out,
+	err = workers.Run(t.Context(), buildkit.Job{Layout: b.layout, Image: image, Arch: "amd64", Dir: "/home/build", Result: "/home/build/out", Log: &log, Out: out,
 		Steps: []buildkit.Step{{Args: []string{"/bin/sh", "-c", "echo before; exit 3"}, Dir: "/home/build"}}})
 	if !errors.Is(err, buildkit.ErrJob) || !strings.Contains(err.Error(), "exit code: 3") {
 		t.Errorf("found %v, expected ErrJob with exit code 3", err)
@@ -395,5 +371,54 @@ func TestE2EBuildkitFailedStep(t *testing.T) {
 	}
 	if len(workers.Lost()) != 0 {
 		t.Error("the daemon is taken for lost")
+	}
+}
+
+// A step finds the workspace, its variables, and what steps before it left,
+// outside of the workspace too.
+func TestE2EBuildkitWorkspace(t *testing.T) {
+	base := shell(t)
+	address, _ := startDaemon(t)
+	workers, err := buildkit.Connect(t.Context(), []string{address})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer workers.Close()
+	dir := t.TempDir()
+	b := &builder{workers: workers, layout: filepath.Join(dir, "layout"), base: base}
+	image, err := b.image(t.Context(), nil, b.layout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sources := filepath.Join(dir, "sources")
+	if err := os.MkdirAll(filepath.Join(sources, "sub"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(sources, "sub", "run.sh"), []byte("#!/bin/sh\necho \"from the workspace\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	out, err := os.Create(filepath.Join(dir, "out.tar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	step := func(script string) buildkit.Step {
+		return buildkit.Step{Args: []string{"/bin/sh", "-c", script}, Dir: "/home/build/sub", Env: []string{"WORD=a b=c"}}
+	}
+	err = workers.Run(t.Context(), buildkit.Job{Layout: b.layout, Image: image, Arch: "amd64", Workspace: sources, Dir: "/home/build", Result: "/home/build/out", Out: out,
+		Steps: []buildkit.Step{step("./run.sh > /tmp/said; echo more > left"), step(`/bin/busybox cat /tmp/said left > ../out/result; echo "$WORD" >> ../out/result`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Seek(0, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	result := t.TempDir()
+	if err := unpack.Tar(t.Context(), out, result, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join(result, "result"))
+	if want := "from the workspace\nmore\na b=c\n"; err != nil || string(got) != want {
+		t.Errorf("found %q, %v, expected %q", got, err, want)
 	}
 }
