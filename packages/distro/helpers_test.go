@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -115,25 +116,32 @@ func (f *fake) Build(ctx context.Context, t Task) ([]string, error) {
 	if f.fail[name] {
 		return nil, fmt.Errorf("%s: step 1: exit status 1", name)
 	}
-	content := t.Build.Pipeline[0].Runs
+	content := ""
+	for _, step := range t.Build.Pipeline {
+		content += step.Runs
+	}
 	if f.taste {
 		content += flavour
 	}
 	var files []string
-	packages := []string{name}
-	for _, s := range t.Build.Subpackages {
-		packages = append(packages, s.Name)
-	}
-	for _, n := range packages {
+	packages := []definition.Subpackage{{Name: name, Dependencies: t.Build.Package.Dependencies}}
+	for _, sub := range append(packages, t.Build.Subpackages...) {
+		n := sub.Name
 		p := apk.Package{Name: n, Version: t.Build.Package.FullVersion(), Arch: t.Build.Arch, Commit: t.Build.Package.Commit}
-		if n == name {
-			for _, text := range t.Build.Package.Dependencies.Runtime {
-				d, err := apk.ParseDependency(text)
-				if err != nil {
-					return nil, err
-				}
-				p.Depends = append(p.Depends, d)
+		p.ProviderPriority, _ = strconv.ParseInt(sub.Dependencies.ProviderPriority, 10, 64)
+		for _, text := range sub.Dependencies.Runtime {
+			d, err := apk.ParseDependency(text)
+			if err != nil {
+				return nil, err
 			}
+			p.Depends = append(p.Depends, d)
+		}
+		for _, text := range sub.Dependencies.Provides {
+			d, err := apk.ParseDependency(text)
+			if err != nil {
+				return nil, err
+			}
+			p.Provides = append(p.Provides, d)
 		}
 		raw := packed(p, content)
 		if f.make != nil {
