@@ -554,3 +554,17 @@ func TestMelangeDefect_ParallelBuildsLoseEntries(t *testing.T) {
 		t.Errorf("%s, %v", report.Summary(), err)
 	}
 }
+
+// A package of the same version elsewhere does not take the place of what was
+// built.
+func TestBuiltWinsOverTheSameVersionElsewhere(t *testing.T) {
+	f := &fake{}
+	o := Options{Dir: t.TempDir(), Repositories: []Repository{seeds(t, "lib=1.0-r0", "tool")}}
+	if _, err := run1(t, f, o, "lib", "app lib tool<1", "tool"); err != nil {
+		t.Fatal(err)
+	}
+	// Where the request wants another version than the one built, it gets it.
+	if got := f.environment("app"); got != "lib-1.0-r0@here tool-0.1-r0@0" {
+		t.Errorf("app was built with %s", got)
+	}
+}
