@@ -33,7 +33,7 @@ check:
 bench: $(BIN)
 	$(GO) build -o bin/cairn-bench ./cmd/cairn-bench
 	bin/cairn-bench -cairn $(BIN) $(BENCH_FLAGS)
-	CAIRN_DEFINITIONS=$(DEFINITIONS) $(GO) test -run '^$$' -bench . ./packages/definition ./packages/graph
+	CAIRN_DEFINITIONS=$(DEFINITIONS) $(GO) test -run '^$$' -bench . ./packages/definition ./packages/graph ./packages/distro
 
 # A directory of package definitions for bench, with reusable pipelines in its
 # pipelines directory; empty is the sample of ../shared/data.
@@ -99,6 +99,13 @@ e2e-kubernetes:
 .PHONY: e2e-catalogue
 e2e-catalogue:
 	cmd/cairn/e2e/dockerd.sh $(GO) test -tags e2e -count 1 -v -timeout 30m -run 'TestCatalogue$(RUN)' ./cmd/cairn $(if $(UPDATE),-args -update-catalogue)
+
+# A graph of packages built on two BuildKit daemons on loopback, one of which is
+# killed meanwhile, as root. buildkitd is built from the module proxy once.
+.PHONY: e2e-buildkit
+e2e-buildkit:
+	cmd/cairn/e2e/buildkitd.sh $(E2E_CACHE)
+	CAIRN_E2E=$(E2E_CACHE) $(GO) test -tags e2e -count 1 -v -timeout 10m -run 'TestE2EBuildkit$(RUN)' ./packages/build/buildkit
 
 # The documents that are made from the program.
 generate:

@@ -76,6 +76,7 @@ var allowed = map[string][]string{
 	"packages/store":      {"packages/apk"},
 	"packages/definition": {"packages/apk", "packages/spelling"},
 	"packages/graph":      {"packages/apk", "packages/definition"},
+	"packages/distro":     {"packages/apk", "packages/definition", "packages/graph", "packages/pack", "packages/repository", "packages/solve", "packages/tree"},
 	"packages/tree":       {"packages/apk", "packages/store"},
 	"packages/pack":       {"packages/apk", "packages/repository", "packages/store", "packages/tree"},
 	"packages/scan":       {"packages/apk", "packages/tree"},
@@ -95,6 +96,9 @@ var allowed = map[string][]string{
 	"sign/keys":           {},
 	"sign/attest":         {},
 	"sign/cosign":         {"sign/attest", "sign/keys", "assemble/target"},
+
+	"packages/build/buildkit": {},
+	"packages/build/unpack":   {},
 }
 
 func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {
@@ -182,6 +186,8 @@ var onlyImporter = map[string]string{
 	"github.com/google/cel-go":          "sign/policy",
 	"github.com/prometheus":             "sign/admission",
 	"mvdan.cc/sh":                       "packages/definition",
+	"github.com/moby/buildkit":          "packages/build/buildkit",
+	"github.com/containerd/containerd":  "packages/build/buildkit",
 }
 
 func TestHeavyLibrariesHaveOneImporter(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/definition"
+	"github.com/cairn-dev/cairn/packages/distro"
 	"github.com/cairn-dev/cairn/packages/graph"
 	"github.com/cairn-dev/cairn/packages/lock"
 	"github.com/cairn-dev/cairn/packages/pack"
@@ -89,7 +90,7 @@ var classes = []struct {
 			attest.ErrStatement, pack.ErrSpec, pack.ErrIndex, cosign.ErrConfig, cosign.ErrToken, keys.ErrKey, keys.ErrPassword, keys.ErrExposed, image.ErrNotALayout)
 	}},
 	{exitUnsolvable, func(err error) bool {
-		return isType[*solve.UnsatisfiableError](err) || isType[*solve.MissingError](err) ||
+		return errors.Is(err, distro.ErrSeed) || isType[*solve.UnsatisfiableError](err) || isType[*solve.MissingError](err) ||
 			isType[*solve.UnknownTagError](err) || isType[*solve.LimitError](err)
 	}},
 	{exitStorage, func(err error) bool {

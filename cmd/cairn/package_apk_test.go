@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -40,6 +41,44 @@ func TestMelangeDefect_ParallelWritersLoseEntries(t *testing.T) {
 	}
 	if len(list) != 160 {
 		t.Errorf("%d packages, expected 160", len(list))
+	}
+}
+
+// melange's lint wrote its results to a path made of what the package says of
+// itself: with the epoch twice, and wherever the name led
+// (GHSA-q2pw-xx38-p64j). Here the package's name is checked and nothing is written.
+func TestMelangeDefect_LintWritesWhereThePackageSays(t *testing.T) {
+	outer := t.TempDir()
+	dir := filepath.Join(outer, "in")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	world := []apktest.File{{Path: "usr/bin/x", Mode: 0o4777, Content: "x"}}
+	for name, test := range map[string]struct {
+		spec apktest.Spec
+		want string // of the output
+	}{
+		"good.apk": {apktest.Spec{Package: apk.Package{Name: "good", Version: "1-r7", Arch: "x86_64"}, Parents: true, Files: world}, "good: "},
+		"evil.apk": {apktest.Spec{Package: apk.Package{Name: "evil", Version: "1-r0", Arch: "x86_64"}, Parents: true, Files: world,
+			RawPkgInfo: "pkgname = ../evil\npkgver = 1-r0\narch = x86_64\nsize = 1\n"}, "../evil"},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), apktest.Build(test.spec), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), "cairn", "package", "lint", name)
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		if err == nil || !strings.Contains(string(out), test.want) || strings.Contains(string(out), "r7-r7") {
+			t.Errorf("%s: %v: %s", name, err, out)
+		}
+	}
+	for _, d := range []struct {
+		dir   string
+		count int
+	}{{outer, 1}, {dir, 2}} {
+		if entries, err := os.ReadDir(d.dir); err != nil || len(entries) != d.count {
+			t.Errorf("%s: %v, %v: expected %d files", d.dir, entries, err, d.count)
+		}
 	}
 }
 

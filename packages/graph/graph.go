@@ -47,8 +47,11 @@ type Graph struct {
 	// Missing are the needs that no definition answers.
 	Missing []Missing `json:"missing"`
 
-	nodes []node
-	index map[string]int // build name to node
+	nodes  []node
+	index  map[string]int // build name to node
+	seeded []bool         // nodes that are the seeds of their cycle
+	cycle  []int          // of a node: the cycle that it is in, from 1; 0 is none
+	have   func(string) bool
 }
 
 // Build is one definition.
@@ -91,6 +94,9 @@ type Options struct {
 	Weights map[string]float64
 	// Tests counts what tests need as needs of the build too.
 	Tests bool
+	// Available says of a package whether it can be had from elsewhere. Cycles
+	// are broken with such packages where that is possible; nil is all.
+	Available func(pkg string) bool
 }
 
 // ErrDuplicate is for a package that two definitions make.
@@ -98,7 +104,7 @@ var ErrDuplicate = errors.New("package made twice")
 
 // New makes the graph of builds that were compiled for one architecture.
 func New(builds []*definition.Build, o Options) (*Graph, error) {
-	g := &Graph{index: map[string]int{}, Cycles: []Cycle{}, Missing: []Missing{}, Levels: [][]string{}, Order: []string{}, CriticalPath: []string{}, Builds: []Build{}}
+	g := &Graph{have: o.Available, index: map[string]int{}, Cycles: []Cycle{}, Missing: []Missing{}, Levels: [][]string{}, Order: []string{}, CriticalPath: []string{}, Builds: []Build{}}
 	builds = slices.Clone(builds)
 	slices.SortFunc(builds, func(a, b *definition.Build) int { return cmp.Compare(a.Package.Name, b.Package.Name) })
 	p := newProviders()
@@ -220,12 +226,29 @@ func (g *Graph) need(from int, need string, p *providers, m missing) {
 // by name: those of everything that its environment installs. It is nil for a
 // build that is not in the graph.
 func (g *Graph) Prerequisites(name string) []string {
+	return g.before(name, func(int) bool { return false })
+}
+
+// Waits returns the builds that a build waits for when the seeds of every cycle
+// are there from elsewhere: a build of a cycle takes the seeds of that cycle as
+// they are there; one that is in no cycle, or in another, waits until they are
+// built. Following Waits never leads back to the build.
+func (g *Graph) Waits(name string) []string {
+	start, ok := g.index[name]
+	return g.before(name, func(pkg int) bool {
+		return ok && g.seeded[pkg] && g.cycle[start] != 0 && g.cycle[pkg] == g.cycle[start]
+	})
+}
+
+// before walks from a build through what its environment installs; the builds of
+// packages that are there are left out.
+func (g *Graph) before(name string, there func(pkg int) bool) []string {
 	start, ok := g.index[name]
 	if !ok {
 		return nil
 	}
 	seen := make([]bool, len(g.nodes))
-	builds := map[string]bool{}
+	out := []string{}
 	stack := slices.Clone(g.nodes[start].to)
 	for len(stack) > 0 {
 		n := stack[len(stack)-1]
@@ -235,14 +258,15 @@ func (g *Graph) Prerequisites(name string) []string {
 		}
 		seen[n] = true
 		if !g.nodes[n].isPkg {
-			builds[g.nodes[n].name] = true
+			out = append(out, g.nodes[n].name)
 			continue // what building it needs is its own matter
 		}
-		stack = append(stack, g.nodes[n].to...)
-	}
-	out := make([]string, 0, len(builds))
-	for b := range builds {
-		out = append(out, b)
+		cut := there(n)
+		for _, to := range g.nodes[n].to {
+			if !cut || g.nodes[to].isPkg {
+				stack = append(stack, to)
+			}
+		}
 	}
 	slices.Sort(out)
 	return out

@@ -349,3 +349,39 @@ no definition makes zlib, needed by b, d
 		t.Errorf("dot (-expected +found)\n%s", diff)
 	}
 }
+
+func TestWaits(t *testing.T) {
+	lines := []string{"cc: libc shell", "libc: cc", "shell: cc libc", "app: cc", "top: app shell"}
+	var builds []*definition.Build
+	for _, l := range lines {
+		builds = append(builds, build(t, l))
+	}
+	for _, test := range []struct {
+		available []string
+		seeds     string
+		waits     map[string]string
+	}{
+		{nil, "cc", map[string]string{"cc": "libc shell", "libc": "", "shell": "libc", "app": "cc", "top": "app shell"}},
+		// shell and libc are the others that break both cycles.
+		{[]string{"libc", "shell"}, "libc shell", map[string]string{"cc": "", "libc": "cc", "shell": "cc", "app": "cc", "top": "app shell"}},
+		// Nothing helps: what is missing is named all the same.
+		{[]string{"app"}, "cc", nil},
+	} {
+		o := Options{}
+		if test.available != nil {
+			o.Available = func(name string) bool { return slices.Contains(test.available, name) }
+		}
+		g, err := New(builds, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(g.Cycles[0].Seeds, " "); got != test.seeds {
+			t.Errorf("available %v: seeds %s, expected %s", test.available, got, test.seeds)
+		}
+		for name, want := range test.waits {
+			if got := strings.Join(g.Waits(name), " "); got != want {
+				t.Errorf("available %v: %s waits for %q, expected %q", test.available, name, got, want)
+			}
+		}
+	}
+}

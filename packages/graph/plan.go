@@ -102,7 +102,7 @@ func (g *Graph) isCycle(component []int) bool {
 func (g *Graph) plan() {
 	list := components(g.nodes, nil)
 	g.levels(list)
-	seeded := make([]bool, len(g.nodes))
+	g.seeded, g.cycle = make([]bool, len(g.nodes)), make([]int, len(g.nodes))
 	for _, component := range list {
 		if !g.isCycle(component) {
 			continue
@@ -110,7 +110,10 @@ func (g *Graph) plan() {
 		c := Cycle{Builds: g.names(g.builds(component))}
 		seeds := g.seeds(component)
 		for _, v := range seeds {
-			seeded[v] = true
+			g.seeded[v] = true
+		}
+		for _, v := range component {
+			g.cycle[v] = len(g.Cycles) + 1
 		}
 		c.Seeds = g.names(seeds)
 		g.Cycles = append(g.Cycles, c)
@@ -118,7 +121,7 @@ func (g *Graph) plan() {
 	slices.SortFunc(g.Cycles, func(a, b Cycle) int {
 		return cmp.Or(cmp.Compare(len(b.Builds), len(a.Builds)), slices.Compare(a.Builds, b.Builds))
 	})
-	g.order(seeded)
+	g.order()
 }
 
 func (g *Graph) names(nodes []int) []string {
@@ -194,8 +197,8 @@ func (g *Graph) path(list [][]int, before []int, last int, cost []float64) {
 }
 
 // order lists the builds after what they need, the seeds taken as there.
-func (g *Graph) order(seeded []bool) {
-	for _, component := range components(g.nodes, seeded) {
+func (g *Graph) order() {
+	for _, component := range components(g.nodes, g.seeded) {
 		g.Order = append(g.Order, g.names(g.builds(component))...)
 	}
 }

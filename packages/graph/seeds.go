@@ -6,8 +6,10 @@ import (
 )
 
 // seeds chooses packages of a cycle whose presence gives its builds an order.
-// What a seed needs at run time must be built or seeded itself. The fewest such packages would take exponential time to find; what is
-// chosen is small, and no package of it can be left out.
+// What a
+// seed needs at run time must be built or seeded itself. The fewest such packages
+// would take exponential time to find; what is chosen is small, and no package of
+// it can be left out.
 func (g *Graph) seeds(component []int) []int {
 	s := newSeeding(g, component)
 	var chosen []int
@@ -20,13 +22,14 @@ func (g *Graph) seeds(component []int) []int {
 // seeding is a cycle on its own: nodes are numbered from 0, edges out of it are
 // gone.
 type seeding struct {
+	have   func(string) bool
 	nodes  []node
 	outer  []int // number in the graph
 	seeded []bool
 }
 
 func newSeeding(g *Graph, component []int) *seeding {
-	s := &seeding{outer: component, seeded: make([]bool, len(component)), nodes: make([]node, len(component))}
+	s := &seeding{have: g.have, outer: component, seeded: make([]bool, len(component)), nodes: make([]node, len(component))}
 	number := make(map[int]int, len(component))
 	for i, v := range component {
 		number[v] = i
@@ -54,7 +57,7 @@ func (s *seeding) cycles() [][]int {
 }
 
 // cut seeds packages until a component has no cycle, those first that the most
-// ways go through.
+// ways go through; what can be had comes before what cannot.
 func (s *seeding) cut(component []int) []int {
 	v := s.busiest(component)
 	s.seeded[v] = true
@@ -96,6 +99,12 @@ func (s *seeding) busiest(component []int) int {
 		_, ok := number[s.nodes[v].build]
 		return !s.nodes[v].isPkg || s.seeded[v] || !ok
 	})
+	if s.have != nil {
+		there := slices.DeleteFunc(slices.Clone(packages), func(v int) bool { return !s.have(s.nodes[v].name) })
+		if len(there) > 0 {
+			packages = there
+		}
+	}
 	return slices.MinFunc(packages, func(a, b int) int {
 		return cmp.Or(cmp.Compare(score(b), score(a)), cmp.Compare(s.nodes[a].name, s.nodes[b].name))
 	})
