@@ -73,6 +73,7 @@ require (
 
 require (
 	cel.dev/expr v0.25.2 // indirect
+	chainguard.dev/sdk v0.1.197
 	cloud.google.com/go/longrunning v1.2.0 // indirect
 	dario.cat/mergo v1.0.2 // indirect
 	github.com/Azure/go-ansiterm v0.0.0-20250102033503-faa5f7b0171c // indirect
