@@ -64,7 +64,8 @@ type layoutWriter struct {
 	dir     string
 	placer  placer
 	created created
-	keep    map[string]bool // names in blobs/sha256 that the previous version uses
+	old     []v1.Descriptor // of the previous version's index.json
+	keep    map[string]bool // names in blobs/sha256 that it uses
 	dropped int             // attachments of images that are written no more
 }
 
@@ -114,7 +115,8 @@ func (w *layoutWriter) write(ctx context.Context, c *content, n *names) (err err
 // prepare makes the directories, removes what a killed writer left, and notes
 // what the previous version uses.
 func (w *layoutWriter) prepare() error {
-	w.keep = referenced(w.dir)
+	w.old, w.keep = listed(w.dir), map[string]bool{}
+	markUsed(w.dir, w.old, w.keep, 0)
 	for _, dir := range []string{"blobs", blobsDir} {
 		if err := w.created.mkdir(filepath.Join(w.dir, dir)); err != nil {
 			return err
@@ -212,22 +214,21 @@ func (w *layoutWriter) sweep(c *content) {
 	}
 }
 
-// referenced lists the blobs that the layout in dir uses. A layout that cannot
-// be read uses what can be found out.
-func referenced(dir string) map[string]bool {
-	used := map[string]bool{}
+// listed returns the entries of the index.json in dir; of one that cannot be read
+// there are none.
+func listed(dir string) []v1.Descriptor {
 	raw, err := readLimited(filepath.Join(dir, "index.json"), maxManifest)
 	if err != nil {
-		return used
+		return nil
 	}
 	m, err := v1.ParseIndexManifest(bytes.NewReader(raw))
 	if err != nil {
-		return used
+		return nil
 	}
-	markUsed(dir, m.Manifests, used, 0)
-	return used
+	return m.Manifests
 }
 
+// markUsed notes the blobs that manifests use, as far as it can be found out.
 func markUsed(dir string, manifests []v1.Descriptor, used map[string]bool, depth int) {
 	for i := range manifests {
 		d := &manifests[i]

@@ -1,7 +1,6 @@
 package image
 
 import (
-	"bytes"
 	"encoding/json"
 	"path/filepath"
 	"slices"
@@ -10,20 +9,12 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// attached returns those entries of the index.json that is there which are
+// attached returns those entries of the index.json that was there which are
 // attached to something in the new content: by a tag with its digest, as
 // cosign's signatures are, or by naming it as their subject, as signatures, kits
 // and other referrers do. What is attached to those is kept too. Of an artifact
 // type that is written anew the old ones go.
 func (w *layoutWriter) attached(c *content, index []v1.Descriptor) []v1.Descriptor {
-	raw, err := readLimited(filepath.Join(w.dir, "index.json"), maxManifest)
-	if err != nil {
-		return nil
-	}
-	old, err := v1.ParseIndexManifest(bytes.NewReader(raw))
-	if err != nil {
-		return nil
-	}
 	there, renewed := map[string]bool{}, map[string]bool{}
 	for i := range c.blobs {
 		there[c.blobs[i].digest.Hex] = true
@@ -33,7 +24,7 @@ func (w *layoutWriter) attached(c *content, index []v1.Descriptor) []v1.Descript
 		renewed[index[i].ArtifactType] = true
 	}
 	var left []attachment
-	for _, d := range old.Manifests {
+	for _, d := range w.old {
 		if a, ok := w.attachment(d); ok && !there[d.Digest.Hex] {
 			left = append(left, a)
 		}

@@ -290,7 +290,7 @@ func FuzzOpenLayout(f *testing.F) {
 		if err := os.WriteFile(filepath.Join(dir, blobName(hashOf(index))), index, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		referenced(dir)
+		markUsed(dir, listed(dir), map[string]bool{}, 0)
 		o, err := Open(dir)
 		if err != nil {
 			return

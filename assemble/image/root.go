@@ -30,6 +30,8 @@ type blob struct {
 	size   int64
 	path   string // local file with exactly these bytes, or empty
 	open   func() (io.ReadCloser, error)
+
+	manifest bool
 }
 
 // member is one image below a root.
@@ -43,6 +45,31 @@ type content struct {
 	root    v1.Descriptor
 	members []member
 	blobs   []blob // each digest once, sorted
+	// manifests are among the blobs too; what lists others comes before them.
+	manifests []Manifest
+}
+
+// Manifest is a manifest as it is stored.
+type Manifest struct {
+	Raw       []byte
+	MediaType types.MediaType
+}
+
+// Parts takes root apart: configurations and layers, each digest once, and the
+// manifests, with those that are listed before what lists them.
+func Parts(root Root) ([]LayoutBlob, []Manifest, error) {
+	c, err := gather(root)
+	if err != nil {
+		return nil, nil, err
+	}
+	var blobs []LayoutBlob
+	for i := range c.blobs {
+		if b := &c.blobs[i]; !b.manifest {
+			blobs = append(blobs, LayoutBlob{Digest: b.digest, Size: b.size, Open: b.open})
+		}
+	}
+	slices.Reverse(c.manifests)
+	return blobs, c.manifests, nil
 }
 
 // gather lists everything below root. Manifests and configurations are held in
@@ -170,7 +197,13 @@ func (c *content) addManifest(r Root) error {
 		return err
 	}
 	digest, err := r.Digest()
+	if err != nil {
+		return err
+	}
 	c.addBytes(digest, raw)
+	c.blobs[len(c.blobs)-1].manifest = true
+	mt, err := r.MediaType()
+	c.manifests = append(c.manifests, Manifest{raw, mt})
 	return err
 }
 

@@ -243,7 +243,7 @@ func (l *layoutBackend) referring(ctx context.Context, d v1.Descriptor, digest v
 
 // store puts blobs and manifests into the layout. The last manifest is listed in
 // index.json where it is not, and so are those with a subject.
-func (l *layoutBackend) store(ctx context.Context, blobs []Blob, manifests []Manifest) (Transfer, error) {
+func (l *layoutBackend) store(ctx context.Context, blobs []Blob, manifests []*checked) (Transfer, error) {
 	var n Transfer
 	var list []image.LayoutBlob
 	for i := range blobs {
@@ -263,15 +263,10 @@ func (l *layoutBackend) store(ctx context.Context, blobs []Blob, manifests []Man
 		}})
 	}
 	var listed []*checked
-	for i, m := range manifests {
-		raw := m.Raw
-		list = append(list, image.LayoutBlob{Digest: hashOf(raw), Size: int64(len(raw)), Open: func() (io.ReadCloser, error) {
-			return nopCloser(raw), nil
+	for i, c := range manifests {
+		list = append(list, image.LayoutBlob{Digest: c.desc.Digest, Size: c.desc.Size, Open: func() (io.ReadCloser, error) {
+			return nopCloser(c.Manifest), nil
 		}})
-		c, err := Artifact{Manifest: raw, MediaType: m.MediaType}.check()
-		if err != nil {
-			return Transfer{}, err
-		}
 		if i == len(manifests)-1 || c.subject != nil {
 			listed = append(listed, c)
 		}

@@ -6,57 +6,51 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
-	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-	"golang.org/x/sync/errgroup"
 )
 
 // listAttempts is how often a referrer is listed again whose listing was lost
 // to another writer.
 const listAttempts = 4
 
-// lazyWriter is what pushing needs and reading does not: credentials that may
+// lazyWriter is what writing needs and reading does not: credentials that may
 // push.
 type lazyWriter struct {
 	sync.Mutex
 	client *http.Client
-	pusher *remote.Pusher
 }
 
-// writing returns the client and the pusher, made on the first call that
-// succeeds.
-func (r *registryBackend) writing(ctx context.Context) (*http.Client, *remote.Pusher, error) {
+// writing returns the client for writing, made on the first call that succeeds.
+func (r *registryBackend) writing(ctx context.Context) (*http.Client, error) {
 	w := &r.writer
 	w.Lock()
 	defer w.Unlock()
-	if w.client != nil {
-		return w.client, w.pusher, nil
+	if w.client == nil {
+		client, err := r.authenticated(ctx, r.repo.Scope(transport.PushScope))
+		if err != nil {
+			return nil, err
+		}
+		w.client = client
 	}
-	client, err := r.authenticated(ctx, transport.PushScope)
-	if err != nil {
-		return nil, nil, err
-	}
-	// The transport has been wrapped already: the library leaves it as it is.
-	// And it tries again by itself, and stops when the context ends.
-	pusher, err := remote.NewPusher(remote.WithAuth(r.auth), remote.WithTransport(client.Transport),
-		remote.WithJobs(1), remote.WithRetryBackoff(remote.Backoff{Steps: 1}))
-	if err != nil {
-		return nil, nil, err
-	}
-	w.client, w.pusher = client, pusher
-	return client, pusher, nil
+	return w.client, nil
 }
 
 func (r *registryBackend) push(ctx context.Context, list []*checked) (int, error) {
-	if err := r.upload(ctx, list); err != nil {
+	var blobs []Blob
+	for _, c := range list {
+		for _, b := range c.Blobs {
+			blobs = append(blobs, Blob{Descriptor: describe("", b, nil), Open: func(context.Context) (io.ReadCloser, error) { return nopCloser(b), nil }})
+		}
+	}
+	if _, err := r.upload(ctx, distinct(blobs)); err != nil {
 		return 0, err
 	}
 	for i, c := range list {
@@ -65,33 +59,6 @@ func (r *registryBackend) push(ctx context.Context, list []*checked) (int, error
 		}
 	}
 	return len(list), nil
-}
-
-// upload stores the blobs of all artifacts, some at a time, each once.
-func (r *registryBackend) upload(ctx context.Context, list []*checked) error {
-	_, pusher, err := r.writing(ctx)
-	if err != nil {
-		return requestError(ctx, err)
-	}
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(4)
-	seen := map[v1.Hash]bool{}
-	for _, c := range list {
-		for _, b := range c.Blobs {
-			digest := hashOf(b)
-			if seen[digest] {
-				continue
-			}
-			seen[digest] = true
-			g.Go(func() error {
-				if err := pusher.Upload(gctx, r.repo, static.NewLayer(b, "application/octet-stream")); err != nil {
-					return fmt.Errorf("blob %s: %w", digest, requestError(ctx, err))
-				}
-				return nil
-			})
-		}
-	}
-	return g.Wait()
 }
 
 func (r *registryBackend) pushManifest(ctx context.Context, c *checked) error {
@@ -130,7 +97,7 @@ func (r *registryBackend) checkPrevious(ctx context.Context, c *checked) error {
 
 // put stores a manifest.
 func (r *registryBackend) put(ctx context.Context, identifier string, mt types.MediaType, raw []byte) (http.Header, error) {
-	client, _, err := r.writing(ctx)
+	client, err := r.writing(ctx)
 	if err != nil {
 		return nil, requestError(ctx, err)
 	}
@@ -147,7 +114,7 @@ func (r *registryBackend) put(ctx context.Context, identifier string, mt types.M
 	if err := transport.CheckError(resp, http.StatusOK, http.StatusCreated, http.StatusAccepted); err != nil {
 		return nil, requestError(ctx, err)
 	}
-	return resp.Header, nil
+	return resp.Header, stored(resp, hashOf(raw))
 }
 
 // list makes sure that a referrer can be found. Where the registry has the

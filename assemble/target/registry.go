@@ -23,13 +23,12 @@ import (
 // registryBackend is the backend of a repository. Manifests are read and written here,
 // over go-containerregistry's authentication, because it reads up to 100 MiB,
 // knows no pages of referrers, and leaves the annotations out of the referrers
-// tag; blobs are uploaded by it.
+// tag.
 type registryBackend struct {
 	ref      Ref
 	repo     name.Repository
 	auth     authn.Authenticator
 	base     http.RoundTripper // without authentication
-	plain    http.RoundTripper // the same without further attempts; nil: the default
 	attempts int               // of what is tried again
 	first    time.Duration     // before the second attempt
 	client   *http.Client      // may pull
@@ -61,7 +60,7 @@ func openRegistry(ctx context.Context, ref Ref, o *Options) (*registryBackend, e
 }
 
 func (r *registryBackend) connect(ctx context.Context, o *Options) (err error) {
-	r.base, r.plain = retrying(o.Transport, o.Attempts, o.Wait), o.Transport
+	r.base = retrying(o.Transport, o.Attempts, o.Wait)
 	if r.attempts = o.Attempts; r.attempts <= 0 {
 		r.attempts = 3
 	}
@@ -72,12 +71,12 @@ func (r *registryBackend) connect(ctx context.Context, o *Options) (err error) {
 			return err
 		}
 	}
-	r.client, err = r.authenticated(ctx, transport.PullScope)
+	r.client, err = r.authenticated(ctx, r.repo.Scope(transport.PullScope))
 	return err
 }
 
-func (r *registryBackend) authenticated(ctx context.Context, scope string) (*http.Client, error) {
-	tr, err := transport.NewWithContext(ctx, r.repo.Registry, r.auth, r.base, []string{r.repo.Scope(scope)})
+func (r *registryBackend) authenticated(ctx context.Context, scopes ...string) (*http.Client, error) {
+	tr, err := transport.NewWithContext(ctx, r.repo.Registry, r.auth, r.base, scopes)
 	if err != nil {
 		return nil, err
 	}

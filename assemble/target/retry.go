@@ -25,11 +25,11 @@ const (
 // stops waiting when the context ends. Answers are passed on as they came after
 // the last attempt.
 func retrying(base http.RoundTripper, attempts int, wait time.Duration) http.RoundTripper {
-	if base == nil {
-		base = remote.DefaultTransport
-	}
 	if attempts <= 0 {
 		attempts = 3
+	}
+	if base == nil {
+		base = remote.DefaultTransport
 	}
 	c := retryablehttp.NewClient()
 	c.HTTPClient = &http.Client{
@@ -42,14 +42,19 @@ func retrying(base http.RoundTripper, attempts int, wait time.Duration) http.Rou
 	c.CheckRetry = retryable
 	c.Backoff = backoff
 	c.ErrorHandler = retryablehttp.PassthroughErrorHandler
-	return &unwrapped{&retryablehttp.RoundTripper{Client: c}}
+	return &unwrapped{&retryablehttp.RoundTripper{Client: c}, base}
 }
 
 // unwrapped gives the errors of the network themselves: the client that makes
 // the request says for which one.
-type unwrapped struct{ inner http.RoundTripper }
+// A body that cannot be had again is sent once: to repeat it, all of it would have
+// to be kept.
+type unwrapped struct{ inner, once http.RoundTripper }
 
 func (u *unwrapped) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
+		return u.once.RoundTrip(req)
+	}
 	resp, err := u.inner.RoundTrip(req)
 	if err == nil {
 		return resp, nil

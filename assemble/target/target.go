@@ -89,7 +89,7 @@ type backend interface {
 	// tagged finds the manifest with a tag.
 	tagged(ctx context.Context, tag string) (v1.Descriptor, error)
 	// store stores blobs, each digest once, and manifests in their order.
-	store(ctx context.Context, blobs []Blob, manifests []Manifest) (Transfer, error)
+	store(ctx context.Context, blobs []Blob, manifests []*checked) (Transfer, error)
 	// tag gives a stored manifest a tag, and returns what it named before.
 	tag(ctx context.Context, tag string, m Manifest) (v1.Hash, error)
 	// push stores checked artifacts in their order and returns how many of

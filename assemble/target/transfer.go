@@ -73,29 +73,40 @@ var ErrMissing = errors.New("nobody has it")
 // When it fails nothing refers to what was stored, and the same call goes on
 // where this one stopped.
 func (t *Target) Store(ctx context.Context, blobs []Blob, manifests []Manifest) (Transfer, error) {
-	var unique []Blob
-	seen := map[v1.Hash]bool{}
-	for _, b := range blobs {
-		if err := checkDescriptor(&b.Descriptor); err != nil {
+	for i := range blobs {
+		if err := checkDescriptor(&blobs[i].Descriptor); err != nil {
 			return Transfer{}, fmt.Errorf("%s: store: %w", t.ref.name(), err)
 		}
-		if !seen[b.Descriptor.Digest] {
-			seen[b.Descriptor.Digest] = true
-			unique = append(unique, b)
-		}
 	}
+	var list []*checked
 	for _, m := range manifests {
-		if _, err := parseHeader(m.Raw); err != nil {
-			return Transfer{}, fmt.Errorf("%s: store: manifest: %w", t.ref.name(), err)
+		c, err := Artifact{Manifest: m.Raw, MediaType: m.MediaType}.check()
+		if err != nil {
+			return Transfer{}, fmt.Errorf("%s: store: %w", t.ref.name(), err)
 		}
+		list = append(list, c)
 	}
+	unique := distinct(blobs)
 	// The largest first, so that none is left over for one connection at the end.
 	slices.SortStableFunc(unique, func(a, b Blob) int { return int(min(1, max(-1, b.Descriptor.Size-a.Descriptor.Size))) })
-	n, err := t.backend.store(ctx, unique, manifests)
+	n, err := t.backend.store(ctx, unique, list)
 	if err != nil {
 		return n, fmt.Errorf("%s: store: %w", t.ref.name(), err)
 	}
 	return n, nil
+}
+
+// distinct leaves out blobs that stand there already.
+func distinct(blobs []Blob) []Blob {
+	var out []Blob
+	seen := map[v1.Hash]bool{}
+	for _, b := range blobs {
+		if !seen[b.Descriptor.Digest] {
+			seen[b.Descriptor.Digest] = true
+			out = append(out, b)
+		}
+	}
+	return out
 }
 
 // Tag gives a stored manifest a tag, and says what the tag named before: the

@@ -14,20 +14,18 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"golang.org/x/sync/errgroup"
 )
 
 // parallelBlobs is how many blobs are stored at a time.
-const parallelBlobs = 8
+const parallelBlobs = 4
 
 // uploader stores blobs in a repository, by the OCI distribution specification
 // 1.1, "Push". go-containerregistry's own would begin a large blob from its first
 // byte again after each failure.
 type uploader struct {
-	r *registryBackend
-	// client makes requests with large bodies, which are not kept to be repeated.
+	r      *registryBackend
 	client *http.Client
 	// mounts are the repositories of this registry that may be read.
 	mounts map[string]bool
@@ -36,7 +34,30 @@ type uploader struct {
 	n  Transfer
 }
 
-func (r *registryBackend) store(ctx context.Context, blobs []Blob, manifests []Manifest) (Transfer, error) {
+func (r *registryBackend) store(ctx context.Context, blobs []Blob, manifests []*checked) (Transfer, error) {
+	n, err := r.upload(ctx, blobs)
+	if err != nil {
+		return n, err
+	}
+	for _, c := range manifests {
+		there, err := r.hasManifest(ctx, c)
+		switch {
+		case err != nil:
+		case !there:
+			n.Manifests++
+			err = r.pushManifest(ctx, c)
+		case c.subject != nil:
+			err = r.list(ctx, c)
+		}
+		if err != nil {
+			return n, fmt.Errorf("manifest %s: %w", c.desc.Digest, err)
+		}
+	}
+	return n, nil
+}
+
+// upload stores blobs, each digest once, some at a time.
+func (r *registryBackend) upload(ctx context.Context, blobs []Blob) (Transfer, error) {
 	u := &uploader{r: r, mounts: map[string]bool{}}
 	if err := u.connect(ctx, blobs); err != nil {
 		return u.n, requestError(ctx, err)
@@ -51,23 +72,16 @@ func (r *registryBackend) store(ctx context.Context, blobs []Blob, manifests []M
 			return nil
 		})
 	}
-	if err := g.Wait(); err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		return u.n, err
+	err := g.Wait()
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
 	}
-	for _, m := range manifests {
-		if err := u.manifest(ctx, m); err != nil {
-			return u.n, fmt.Errorf("manifest %s: %w", m.Digest(), err)
-		}
-	}
-	return u.n, nil
+	return u.n, err
 }
 
 // connect gets credentials that may write here and read where blobs are to be
 // mounted from. Where they are not had together, nothing is mounted.
-func (u *uploader) connect(ctx context.Context, blobs []Blob) error {
+func (u *uploader) connect(ctx context.Context, blobs []Blob) (err error) {
 	scopes := []string{u.r.repo.Scope(transport.PushScope)}
 	for i := range blobs {
 		for _, from := range blobs[i].From {
@@ -79,23 +93,19 @@ func (u *uploader) connect(ctx context.Context, blobs []Blob) error {
 			scopes = append(scopes, repo.Scope(transport.PullScope))
 		}
 	}
-	base := u.r.plain
-	if base == nil {
-		base = remote.DefaultTransport
+	var client *http.Client
+	if len(scopes) > 1 {
+		if client, err = u.r.authenticated(ctx, scopes...); err != nil {
+			u.mounts = map[string]bool{}
+		}
 	}
-	tr, err := transport.NewWithContext(ctx, u.r.repo.Registry, u.r.auth, base, scopes)
-	if err != nil && len(scopes) > 1 {
-		u.mounts = map[string]bool{}
-		tr, err = transport.NewWithContext(ctx, u.r.repo.Registry, u.r.auth, base, scopes[:1])
+	if client == nil {
+		if client, err = u.r.writing(ctx); err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		// Once more, with the transport that tries again.
-		tr, err = transport.NewWithContext(ctx, u.r.repo.Registry, u.r.auth, u.r.base, scopes[:1])
-	}
-	if err != nil {
-		return err
-	}
-	u.client = &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	// Where a registry sends large bodies elsewhere, that is seen here.
+	u.client = &http.Client{Transport: client.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return nil
 }
 
@@ -106,27 +116,28 @@ func (u *uploader) count(a *Amount, n int64) {
 	a.add(n)
 }
 
-// blob makes sure that the repository has a blob.
+// blob makes sure that the repository has a blob. An upload that cannot go on is
+// begun again.
 func (u *uploader) blob(ctx context.Context, b *Blob) error {
 	d := &b.Descriptor
 	for attempt := 0; ; attempt++ {
 		there, err := u.head(ctx, d)
-		var session *url.URL
-		switch {
-		case err == nil && there:
+		if err != nil {
+			return err
+		}
+		if there {
 			u.count(&u.n.Present, d.Size)
 			return nil
-		case err == nil:
-			session, err = u.begin(ctx, b)
 		}
-		if err == nil && session == nil {
+		session, err := u.begin(ctx, b)
+		if err != nil {
+			return err
+		}
+		if session == nil {
 			u.count(&u.n.Mounted, d.Size)
 			return nil
 		}
-		if err == nil {
-			err = u.send(ctx, session, b)
-		}
-		if err == nil {
+		if err = u.send(ctx, session, b); err == nil {
 			u.count(&u.n.Uploaded, d.Size)
 			return nil
 		}
@@ -302,8 +313,8 @@ func (u *uploader) cancel(ctx context.Context, session *url.URL) {
 	}
 }
 
-// location is where an answer says that an upload goes on. It must be where it
-// began, as credentials go there.
+// location is where an answer says that an upload goes on. Credentials go to the
+// registry's own host only: its transport sees to that.
 func location(from *url.URL, resp *http.Response) (*url.URL, error) {
 	l, err := from.Parse(resp.Header.Get("Location"))
 	if err != nil || resp.Header.Get("Location") == "" {
@@ -469,51 +480,35 @@ func (u *uploader) finish(ctx context.Context, session *url.URL, d *v1.Descripto
 	if err := drained(resp); err != nil {
 		return requestError(ctx, err)
 	}
-	if got := resp.Header.Get("Docker-Content-Digest"); got != "" && got != d.Digest.String() {
+	return stored(resp, d.Digest)
+}
+
+// stored compares what a registry says that it stored.
+func stored(resp *http.Response, digest v1.Hash) error {
+	if got := resp.Header.Get("Docker-Content-Digest"); got != "" && got != digest.String() {
 		return fmt.Errorf("the registry says that it stored %.80q: %w", got, ErrMismatch)
 	}
 	return nil
 }
 
-// manifest stores a manifest under its digest where it is not.
-func (u *uploader) manifest(ctx context.Context, m Manifest) error {
-	r, digest := u.r, m.Digest()
-	client, _, err := r.writing(ctx)
+// hasManifest asks whether a manifest is there. One whose being there cannot be
+// found out is stored again.
+func (r *registryBackend) hasManifest(ctx context.Context, c *checked) (bool, error) {
+	client, err := r.writing(ctx)
 	if err != nil {
-		return requestError(ctx, err)
+		return false, requestError(ctx, err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodHead, r.url("manifests", digest.String()).String(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, r.url("manifests", c.desc.Digest.String()).String(), nil)
 	if err != nil {
-		return err
+		return false, err
 	}
 	req.Header.Set("Accept", manifestTypes)
-	if resp, err := client.Do(req); err == nil {
-		resp.Body.Close()
-		if resp.StatusCode == http.StatusOK && (resp.ContentLength < 0 || resp.ContentLength == int64(len(m.Raw))) {
-			return u.listed(ctx, m)
-		}
-	}
-	h, err := r.put(ctx, digest.String(), m.MediaType, m.Raw)
+	resp, err := client.Do(req)
 	if err != nil {
-		return err
+		return false, nil
 	}
-	u.n.Manifests++
-	if got := h.Get("Docker-Content-Digest"); got != "" && got != digest.String() {
-		return fmt.Errorf("the registry says that it stored %.80q: %w", got, ErrMismatch)
-	}
-	if h.Get("OCI-Subject") != "" {
-		return nil
-	}
-	return u.listed(ctx, m)
-}
-
-// listed sees to it that a manifest with a subject is found among its referrers.
-func (u *uploader) listed(ctx context.Context, m Manifest) error {
-	c, err := Artifact{Manifest: m.Raw, MediaType: m.MediaType}.check()
-	if err != nil || c.subject == nil {
-		return err
-	}
-	return u.r.list(ctx, c)
+	defer resp.Body.Close()
+	return resp.StatusCode == http.StatusOK && (resp.ContentLength < 0 || resp.ContentLength == c.desc.Size), nil
 }
 
 func (r *registryBackend) tag(ctx context.Context, tag string, m Manifest) (v1.Hash, error) {
