@@ -15,8 +15,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cairn-dev/cairn/assemble"
+	"github.com/cairn-dev/cairn/assemble/config"
 	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/assemble/sbom"
+	"github.com/cairn-dev/cairn/packages"
 	"github.com/cairn-dev/cairn/packages/lock"
 	"github.com/cairn-dev/cairn/sign/provenance"
 )
@@ -58,30 +60,57 @@ when the configuration has changed since; cairn lock renews it.`,
 		},
 	}
 	b.register(cmd)
+	b.registerImage(cmd)
 	f := cmd.Flags()
 	f.StringArrayVarP(&b.outputs, "output", "o", nil, "write the image to `output`: DIR/, FILE.tar, oci-archive:FILE or docker://")
 	f.BoolVar(&b.sbom, "sbom", false, "write SBOMs, here when --sbom-path does not say where (default: only with --sbom-path)")
 	f.StringVar(&b.sbomPath, "sbom-path", "", "write SBOMs into this `directory`")
 	f.StringSliceVar(&b.sbomFormats, "sbom-formats", []string{string(sbom.SPDX), string(sbom.CycloneDX)}, "`formats` of the SBOMs that are written")
-	f.StringVar(&b.buildDate, "build-date", "", "creation `time` of the image, RFC 3339 (default: SOURCE_DATE_EPOCH, else the newest package's)")
 	f.StringVar(&b.compat, "compat", "", "give the output of another `tool`: apko")
 	f.BoolVar(&b.kit, "kit", false, "write the rebuild kit beside the image into DIR/ and oci-archive: outputs, for cairn prove")
 	f.StringVar(&b.provenance, "provenance", "", "write the SLSA provenance predicate of the build to this `file`, for cairn attest")
 	f.StringVar(&b.builder, "builder-id", "", "`URI` of who runs the build and answers for it, for the provenance (default: nobody, a local build)")
-	f.StringVar(&b.author, "author", "", "author of the image and creator of its SBOMs, as in \"Organization: Example\"")
 	return cmd
 }
 
+// registerImage adds the flags that say what is in the image, whatever becomes of
+// it.
+func (b *buildFlags) registerImage(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&b.buildDate, "build-date", "", "creation `time` of the image, RFC 3339 (default: SOURCE_DATE_EPOCH, else the newest package's)")
+	f.StringVar(&b.author, "author", "", "author of the image and creator of its SBOMs, as in \"Organization: Example\"")
+}
+
 func (b *buildFlags) run(cmd *cobra.Command, a *app, args []string) error {
+	if len(b.sbomFormats) == 0 {
+		return usageError{errors.New("--sbom-formats: found none, expected spdx or cyclonedx\nhint: --sbom=false writes no SBOMs")}
+	}
 	o, err := b.options(a, cmd.Flags().Changed("sbom"), args)
 	if err != nil {
 		return err
 	}
-	cfg, err := b.load(a, args[0])
+	in := provenance.Input{Builder: b.builder}
+	if err := b.with(a, args[0], o, func(ws *packages.Workspace, cfg *config.Config, o assemble.Options) (err error) {
+		in.Started, in.Config, in.Options = time.Now(), cfg, o
+		in.Result, err = assemble.Build(cmd.Context(), ws, cfg, o)
+		return err
+	}); err != nil {
+		return err
+	}
+	if err := b.writeProvenance(in); err != nil {
+		return err
+	}
+	return printBuild(a, in.Result)
+}
+
+// with reads a configuration and its lock, and runs do with what a build needs,
+// while progress is shown.
+func (b *buildFlags) with(a *app, path string, o assemble.Options, do func(*packages.Workspace, *config.Config, assemble.Options) error) error {
+	cfg, err := b.load(a, path)
 	if err != nil {
 		return err
 	}
-	if o.Lock, err = b.readLock(a, args[0]); err != nil {
+	if o.Lock, err = b.readLock(a, path); err != nil {
 		return err
 	}
 	p := newProgress(a)
@@ -92,16 +121,7 @@ func (b *buildFlags) run(cmd *cobra.Command, a *app, args []string) error {
 	}
 	defer ws.Close()
 	o.Progress = p.stage
-	started := time.Now()
-	res, err := assemble.Build(cmd.Context(), ws, cfg, o)
-	p.stop()
-	if err != nil {
-		return err
-	}
-	if err := b.writeProvenance(provenance.Input{Result: res, Config: cfg, Options: o, Builder: b.builder, Started: started}); err != nil {
-		return err
-	}
-	return printBuild(a, res)
+	return do(ws, cfg, o)
 }
 
 // writeProvenance writes the predicate when it is wanted. Its times are those of
@@ -131,9 +151,6 @@ func (b *buildFlags) options(a *app, sbomSaid bool, args []string) (assemble.Opt
 		o.Outputs = append([]string{args[2]}, o.Outputs...)
 	}
 	o.SBOMDir, o.SBOMFormats = b.sbomDir(a, sbomSaid), b.sbomFormats
-	if len(b.sbomFormats) == 0 {
-		return o, usageError{errors.New("--sbom-formats: found none, expected spdx or cyclonedx\nhint: --sbom=false writes no SBOMs")}
-	}
 	if u, err := url.Parse(b.builder); b.builder != "" && (err != nil || u.Scheme == "") {
 		return o, usageError{fmt.Errorf("--builder-id: found %q, expected a URI such as https://ci.example/builds", b.builder)}
 	}

@@ -10,8 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cairn-dev/cairn/assemble"
-	"github.com/cairn-dev/cairn/assemble/sbom"
+	"github.com/cairn-dev/cairn/assemble/config"
 	"github.com/cairn-dev/cairn/assemble/target"
+	"github.com/cairn-dev/cairn/packages"
 	"github.com/cairn-dev/cairn/sign"
 )
 
@@ -46,9 +47,8 @@ Credentials are those of docker login.`,
 	}
 	p.build.register(cmd)
 	p.sign.register(cmd)
+	p.build.registerImage(cmd)
 	f := cmd.Flags()
-	f.StringVar(&p.build.buildDate, "build-date", "", "creation `time` of the image, RFC 3339 (default: SOURCE_DATE_EPOCH, else the newest package's)")
-	f.StringVar(&p.build.author, "author", "", "author of the image and creator of its SBOMs, as in \"Organization: Example\"")
 	f.BoolVar(&p.build.kit, "kit", false, "store the rebuild kit beside the image, for cairn prove")
 	f.StringSliceVar(&p.mount, "mount-from", nil, "`repositories` of the same registry that may have layers of the image")
 	return cmd
@@ -89,38 +89,26 @@ func (p *publishFlags) run(cmd *cobra.Command, a *app, from string, refs []strin
 	return p.fromConfig(cmd, a, from, o)
 }
 
-func (p *publishFlags) fromConfig(cmd *cobra.Command, a *app, config string, o assemble.PublishOptions) error {
-	p.build.sbomFormats = []string{string(sbom.SPDX)}
-	bo, err := p.build.options(a, false, []string{config})
+func (p *publishFlags) fromConfig(cmd *cobra.Command, a *app, path string, o assemble.PublishOptions) error {
+	bo, err := p.build.options(a, false, []string{path})
 	if err != nil {
 		return err
 	}
-	cfg, err := p.build.load(a, config)
-	if err != nil {
+	var res *assemble.Result
+	var list []assemble.Published
+	if err := p.build.with(a, path, bo, func(ws *packages.Workspace, cfg *config.Config, bo assemble.Options) (err error) {
+		o.Progress = bo.Progress
+		res, list, err = assemble.Publish(cmd.Context(), ws, cfg, bo, o)
 		return err
-	}
-	if bo.Lock, err = p.build.readLock(a, config); err != nil {
-		return err
-	}
-	progress := newProgress(a)
-	defer progress.stop()
-	ws, err := p.build.open(a, progress.event)
-	if err != nil {
-		return err
-	}
-	defer ws.Close()
-	bo.Progress, o.Progress = progress.stage, progress.stage
-	res, list, err := assemble.Publish(cmd.Context(), ws, cfg, bo, o)
-	progress.stop()
-	if err != nil {
+	}); err != nil {
 		return err
 	}
 	if a.warnings {
 		printWarnings(a.std.err, res)
 	}
-	var out []assemble.Copied
-	for _, l := range list {
-		out = append(out, assemble.Copied{Published: l})
+	out := make([]assemble.Copied, len(list))
+	for i, l := range list {
+		out[i].Published = l
 	}
 	return printCopied(a, out)
 }
