@@ -252,7 +252,7 @@ func sameAnnotations(raw []byte, want map[string]string) bool {
 }
 
 func equalTexts(have map[string]any, want map[string]string) bool {
-	return len(have) == len(want) && maps.EqualFunc(have, want, func(a any, b string) bool { return a == b })
+	return maps.EqualFunc(have, want, func(a any, b string) bool { return a == b })
 }
 
 // layerSignature reads a layer's annotations into a signature.

@@ -62,15 +62,10 @@ func readVEX(list []verify.Checked) vexStatements {
 		}
 		for _, s := range doc.Statements {
 			st := vexStatement{names: vexNames(s.Vulnerability), status: s.Status, at: vexTime(s.Timestamp, doc.Timestamp)}
+			everywhere := components(s.Subcomponents)
 			for _, raw := range s.Products {
-				p := vexProduct{vexComponent: component(raw), subcomponents: components(s.Subcomponents)}
-				var more struct {
-					Subcomponents []json.RawMessage `json:"subcomponents"`
-				}
-				if json.Unmarshal(raw, &more) == nil {
-					p.subcomponents = append(p.subcomponents, components(more.Subcomponents)...)
-				}
-				st.products = append(st.products, p)
+				c, parts := component(raw)
+				st.products = append(st.products, vexProduct{c, append(components(parts), everywhere...)})
 			}
 			out = append(out, st)
 		}
@@ -107,26 +102,29 @@ func vexNames(raw json.RawMessage) []string {
 func components(list []json.RawMessage) []vexComponent {
 	var out []vexComponent
 	for _, raw := range list {
-		out = append(out, component(raw))
+		c, _ := component(raw)
+		out = append(out, c)
 	}
 	return out
 }
 
-// component reads a product or subcomponent: a text in 0.0.1, an object later.
-func component(raw json.RawMessage) vexComponent {
+// component reads a product or subcomponent: a text in 0.0.1, an object later. It
+// returns the parts of a product as they stand there.
+func component(raw json.RawMessage) (c vexComponent, parts []json.RawMessage) {
 	var text string
 	if json.Unmarshal(raw, &text) == nil {
-		return vexComponent{ids: []string{text}}
+		return vexComponent{ids: []string{text}}, nil
 	}
 	var o struct {
-		ID          string            `json:"@id"`
-		Identifiers map[string]string `json:"identifiers"`
-		Hashes      map[string]string `json:"hashes"`
+		ID            string            `json:"@id"`
+		Identifiers   map[string]string `json:"identifiers"`
+		Hashes        map[string]string `json:"hashes"`
+		Subcomponents []json.RawMessage `json:"subcomponents"`
 	}
 	if json.Unmarshal(raw, &o) != nil {
-		return vexComponent{}
+		return vexComponent{}, nil
 	}
-	return vexComponent{ids: []string{o.ID, o.Identifiers["purl"]}, sha256: strings.ToLower(o.Hashes["sha-256"])}
+	return vexComponent{[]string{o.ID, o.Identifiers["purl"]}, strings.ToLower(o.Hashes["sha-256"])}, o.Subcomponents
 }
 
 // excuse reports whether the latest statement about the finding says that it does
@@ -165,7 +163,7 @@ func (c *vexComponent) is(image vexImage) bool {
 			return true
 		}
 		for _, id := range c.ids {
-			if id = strings.ToLower(strings.ReplaceAll(id, "%3A", ":")); strings.Contains(strings.ReplaceAll(id, "%3a", ":"), "@"+d.String()) {
+			if strings.Contains(strings.ReplaceAll(strings.ToLower(id), "%3a", ":"), "@"+d.String()) {
 				return true
 			}
 		}

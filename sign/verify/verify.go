@@ -155,15 +155,14 @@ func (c *Checked) contents(item evidence.Item, claims []claim, subject v1.Hash) 
 		return err
 	}
 	c.Statement, c.Kind = st, KindAttestation
-	if named := st.subject(subject); named != nil {
-		c.Repository, c.Annotations = named.Name, texts(named.Annotations)
-	}
 	if st.PredicateType == PredicateSignature {
 		c.Kind = KindSignature
 	}
-	if st.subject(subject) == nil {
+	named := st.subject(subject)
+	if named == nil {
 		return fmt.Errorf("statement is about %s, not %s", st.subjectText(), subject)
 	}
+	c.Repository, c.Annotations = named.Name, texts(named.Annotations)
 	return nil
 }
 
