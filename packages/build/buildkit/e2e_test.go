@@ -341,27 +341,33 @@ func TestE2EBuildkitGraph(t *testing.T) {
 	}
 }
 
-func TestE2EBuildkitFailedStep(t *testing.T) {
+// oneDaemon starts a daemon, and makes an image with a shell for it.
+func oneDaemon(t *testing.T) (workers *buildkit.Workers, layout, image string) {
+	t.Helper()
 	base := shell(t)
 	address, _ := startDaemon(t)
 	workers, err := buildkit.Connect(t.Context(), []string{address})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer workers.Close()
-	dir := t.TempDir()
-	b := &builder{workers: workers, layout: filepath.Join(dir, "layout"), base: base}
-	image, err := b.image(t.Context(), nil, b.layout)
-	if err != nil {
+	t.Cleanup(func() { workers.Close() })
+	b := &builder{workers: workers, layout: filepath.Join(t.TempDir(), "layout"), base: base}
+	if image, err = b.image(t.Context(), nil, b.layout); err != nil {
 		t.Fatal(err)
 	}
+	return workers, b.layout, image
+}
+
+func TestE2EBuildkitFailedStep(t *testing.T) {
+	workers, layout, image := oneDaemon(t)
+	dir := t.TempDir()
 	out, err := os.Create(filepath.Join(dir, "out"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer out.Close()
 	var log bytes.Buffer
-	err = workers.Run(t.Context(), buildkit.Job{Layout: b.layout, Image: image, Arch: "amd64", Dir: "/home/build", Result: "/home/build/out", Log: &log, Out: out,
+	err = workers.Run(t.Context(), buildkit.Job{Layout: layout, Image: image, Arch: "amd64", Dir: "/home/build", Result: "/home/build/out", Log: &log, Out: out,
 		Steps: []buildkit.Step{{Args: []string{"/bin/sh", "-c", "echo before; exit 3"}, Dir: "/home/build"}}})
 	if !errors.Is(err, buildkit.ErrJob) || !strings.Contains(err.Error(), "exit code: 3") {
 		t.Errorf("found %v, expected ErrJob with exit code 3", err)
@@ -377,19 +383,8 @@ func TestE2EBuildkitFailedStep(t *testing.T) {
 // A step finds the workspace, its variables, and what steps before it left,
 // outside of the workspace too.
 func TestE2EBuildkitWorkspace(t *testing.T) {
-	base := shell(t)
-	address, _ := startDaemon(t)
-	workers, err := buildkit.Connect(t.Context(), []string{address})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer workers.Close()
+	workers, layout, image := oneDaemon(t)
 	dir := t.TempDir()
-	b := &builder{workers: workers, layout: filepath.Join(dir, "layout"), base: base}
-	image, err := b.image(t.Context(), nil, b.layout)
-	if err != nil {
-		t.Fatal(err)
-	}
 	sources := filepath.Join(dir, "sources")
 	if err := os.MkdirAll(filepath.Join(sources, "sub"), 0o755); err != nil {
 		t.Fatal(err)
@@ -405,7 +400,7 @@ func TestE2EBuildkitWorkspace(t *testing.T) {
 	step := func(script string) buildkit.Step {
 		return buildkit.Step{Args: []string{"/bin/sh", "-c", script}, Dir: "/home/build/sub", Env: []string{"WORD=a b=c"}}
 	}
-	err = workers.Run(t.Context(), buildkit.Job{Layout: b.layout, Image: image, Arch: "amd64", Workspace: sources, Dir: "/home/build", Result: "/home/build/out", Out: out,
+	err = workers.Run(t.Context(), buildkit.Job{Layout: layout, Image: image, Arch: "amd64", Workspace: sources, Dir: "/home/build", Result: "/home/build/out", Out: out,
 		Steps: []buildkit.Step{step("./run.sh > /tmp/said; echo more > left"), step(`/bin/busybox cat /tmp/said left > ../out/result; echo "$WORD" >> ../out/result`)}})
 	if err != nil {
 		t.Fatal(err)
