@@ -230,17 +230,20 @@ func (r *run) environment(x *CommandTest, o *RunOptions) map[string]string {
 	return env
 }
 
-// bounded keeps the beginning of what is written to it.
+// bounded keeps the beginning of what is written to it. The buffer is not
+// embedded: its ReadFrom would go past the bound.
 type bounded struct {
-	bytes.Buffer
+	b   bytes.Buffer
 	cut bool
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
-	if room := maxOutput - b.Len(); len(p) > room {
-		b.cut = true
-		b.Buffer.Write(p[:max(0, room)])
-		return len(p), nil
+	kept := p
+	if room := maxOutput - b.b.Len(); len(p) > room {
+		kept, b.cut = p[:room], true
 	}
-	return b.Buffer.Write(p)
+	b.b.Write(kept)
+	return len(p), nil
 }
+
+func (b *bounded) String() string { return b.b.String() }

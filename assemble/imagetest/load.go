@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -129,7 +130,8 @@ func (c checker) all() {
 
 // given refuses an empty text where the key is there.
 func (c checker) given(key, value string) {
-	if _, there := c.places[key]; there && value == "" {
+	reported := slices.ContainsFunc(c.list, func(p Problem) bool { return p.Key == key })
+	if _, there := c.places[key]; there && value == "" && !reported {
 		c.bad(key, "empty", "expected text", "")
 	}
 }

@@ -70,7 +70,7 @@ func (r *run) number(ctx context.Context, name, file string) string {
 	if _, err := strconv.Atoi(name); err == nil {
 		return name
 	}
-	if name == "" {
+	if name == "" || name == "root" {
 		return "0"
 	}
 	b, err := r.tree.ReadFile(ctx, file)
