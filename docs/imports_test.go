@@ -91,6 +91,8 @@ var allowed = map[string][]string{
 	"assemble/kit":        {"assemble/baseimage", "assemble/config", "packages", "packages/apk", "packages/lock", "packages/repository", "packages/store"},
 	"assemble/target":     {"assemble/image"},
 	"assemble/subject":    {"assemble/image", "assemble/kit", "assemble/target", "packages/apk", "packages/lock"},
+	"assemble/files":      {"assemble/image", "assemble/rootfs", "assemble/subject", "packages/apk", "packages/store"},
+	"assemble/imagetest":  {"assemble/files", "assemble/subject", "packages/apk", "packages/spelling"},
 	"assemble/diff":       {"assemble/config", "assemble/image", "assemble/rootfs", "assemble/subject", "packages/apk", "packages/lock"},
 	"assemble/report":     {"assemble/diff", "assemble/image", "assemble/kit", "assemble/rootfs", "assemble/subject", "packages/apk"},
 	"sign/keys":           {},
