@@ -43,6 +43,10 @@ func checkOutline(t testing.TB, p *Plan, layers []Layer) {
 		if got := compressAgain(t, p, i, tar); !bytes.Equal(got, blobOf(t, l)) {
 			t.Errorf("layer %d (%s): compressed again it is another blob", i, o.Kind)
 		}
+		again, err := p.Remake(i, bytes.NewReader(tar), nil)
+		if err != nil || again.Digest != l.Digest || again.DiffID != l.DiffID || again.Size != l.Size || again.Inflated != l.Inflated || again.Kind != l.Kind {
+			t.Errorf("layer %d (%s): made again it is %+v: %v", i, o.Kind, again, err)
+		}
 	}
 }
 
@@ -51,7 +55,7 @@ func checkOutline(t testing.TB, p *Plan, layers []Layer) {
 func compressAgain(t testing.TB, p *Plan, i int, tar []byte) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	w, err := p.Compressor(i, &out)
+	w, err := p.compressing(i, &out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,14 +174,14 @@ func TestCheckRefuses(t *testing.T) {
 
 func hexOf(s string) string { return apk.SHA256(sha256.Sum256([]byte(s))).Hex() }
 
-// TestCompressorWantsAllOfATar: what is no layer of the plan gives no blob.
-func TestCompressorWantsAllOfATar(t *testing.T) {
+// TestALayerIsMadeOfAllOfATar: what is no layer of the plan gives no blob.
+func TestALayerIsMadeOfAllOfATar(t *testing.T) {
 	st := openStore(t)
 	tree := plainTree(t, st, pkg("a", file("bin/a", "aaaa")), pkg("b", file("bin/b", "bb")))
 	p := mustPlan(t, tree, Options{Strategy: Single})
 	tar := inflatedOf(t, &mustWrite(t, p, st)[0])
 	for n, want := range map[int]string{0: "less than planned", len(tar) - 1: "1 bytes less than planned", len(tar): "", len(tar) + 1: "longer than planned"} {
-		w, err := p.Compressor(0, io.Discard)
+		w, err := p.compressing(0, io.Discard)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,18 +1,22 @@
 package layer
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/klauspost/compress/gzip"
+
+	"github.com/cairn-dev/cairn/packages/apk"
 )
 
-// Compressor returns a writer that takes the inflated tar of layer i, of those
-// that [Plan.Outline] lists and that is not verbatim, and writes to out the blob
-// that [Plan.Write] makes of it: the same gzip members, by the same compressor. It
-// does not look at what it is given; see [Plan.Check]. Close ends the blob, and is
+// compressing returns a writer that takes the inflated tar of layer i, of those
+// that Outline lists and that is not verbatim, and writes to out the blob that Write
+// makes of it: the same gzip members, by the same compressor. It
+// does not look at what it is given; see Check. Close ends the blob, and is
 // an error when the tar was not of the expected size.
-func (p *Plan) Compressor(i int, out io.Writer) (io.WriteCloser, error) {
+func (p *Plan) compressing(i int, out io.Writer) (io.WriteCloser, error) {
 	if p.opts.Compat {
 		return nil, ErrUnknown
 	}
@@ -24,6 +28,38 @@ func (p *Plan) Compressor(i int, out io.Writer) (io.WriteCloser, error) {
 	c.z, err = gzip.NewWriterLevel(out, compressionLevel)
 	c.out = out
 	return c, err
+}
+
+// Remake reads the inflated tar of layer i, of those that [Plan.Outline] lists and
+// that is not verbatim, compares it with the plan as [Plan.Check] does, and compresses
+// it again. What it returns are the digests and sizes of the layer as Write gives it;
+// the blob goes to out, which may be nil. No package data is needed.
+func (p *Plan) Remake(i int, tar io.Reader, out io.Writer) (Layer, error) {
+	blob := &counter{Hash: sha256.New()}
+	if out == nil {
+		out = io.Discard
+	}
+	z, err := p.compressing(i, io.MultiWriter(blob, out))
+	if err != nil {
+		return Layer{}, err
+	}
+	inflated := &counter{Hash: sha256.New()}
+	if err := p.Check(i, io.TeeReader(tar, io.MultiWriter(z, inflated))); err != nil {
+		return Layer{}, err
+	}
+	if err := z.Close(); err != nil {
+		return Layer{}, err
+	}
+	l := p.Outline()[i]
+	l.Size, l.Inflated = blob.n, inflated.n
+	l.Digest, l.DiffID = blob.digest(), inflated.digest()
+	return l, nil
+}
+
+func (c *counter) digest() v1.Hash {
+	var d apk.SHA256
+	c.Sum(d[:0])
+	return ociHash(d)
 }
 
 // gzipMembers are the sizes of the parts of a layer's tar that are compressed each

@@ -25,11 +25,8 @@ package rebuild
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 	"path/filepath"
@@ -371,7 +368,7 @@ func (r *run) again(ctx context.Context, planned *assemble.Planned, n int, found
 		l.Difference = fmt.Sprintf("found media type %.100q, expected %q", found.MediaType, types.OCILayer)
 		return nil
 	}
-	made := &madeBlob{sum: sha256.New()}
+	made := &keeper{}
 	if r.dir != "" {
 		f, err := os.Create(filepath.Join(r.dir, found.Digest.Hex))
 		if err != nil {
@@ -380,15 +377,10 @@ func (r *run) again(ctx context.Context, planned *assemble.Planned, n int, found
 		defer f.Close()
 		made.file = f
 	}
-	z, err := planned.Layers.Compressor(n, made)
-	if err != nil {
+	var again layer.Layer
+	tar, err := r.carried.Inflate(ctx, *found, func(tar io.Reader) (err error) {
+		again, err = planned.Layers.Remake(n, tar, made)
 		return err
-	}
-	tar, err := r.carried.Inflate(ctx, *found, func(tar io.Reader) error {
-		if err := planned.Layers.Check(n, io.TeeReader(tar, z)); err != nil {
-			return err
-		}
-		return z.Close()
 	})
 	if made.err != nil {
 		return made.err
@@ -403,7 +395,7 @@ func (r *run) again(ctx context.Context, planned *assemble.Planned, n int, found
 	want.DiffID, want.Inflated = tar.DiffID, tar.Size
 	want.Digest, want.Size = found.Digest, found.Size
 	want.Source = func() (io.ReadCloser, error) { return r.img.OpenBlob(ctx, *found) }
-	if made.n != found.Size || hex.EncodeToString(made.sum.Sum(nil)) != found.Digest.Hex {
+	if again.Digest != found.Digest || again.Size != found.Size {
 		l.How = "made again: equal when inflated, compressed by another version"
 		return nil
 	}
@@ -416,23 +408,19 @@ func (r *run) again(ctx context.Context, planned *assemble.Planned, n int, found
 	return nil
 }
 
-// madeBlob hashes and counts what is written, and keeps it where there is a file.
-type madeBlob struct {
-	sum  hash.Hash
+// keeper writes to a file where there is one, and remembers the error of that.
+type keeper struct {
 	file *os.File
-	n    int64
 	err  error
 }
 
-func (m *madeBlob) Write(p []byte) (int, error) {
-	m.n += int64(len(p))
-	m.sum.Write(p)
-	if m.file == nil {
+func (k *keeper) Write(p []byte) (int, error) {
+	if k.file == nil {
 		return len(p), nil
 	}
-	n, err := m.file.Write(p)
+	n, err := k.file.Write(p)
 	if err != nil {
-		m.err = err
+		k.err = err
 	}
 	return n, err
 }
