@@ -115,6 +115,8 @@ type Result struct {
 	Warnings []string  `json:"warnings,omitempty"`
 	Created  time.Time `json:"created"`
 	Stages   []Stage   `json:"stages"`
+
+	jobs []*job
 }
 
 // Package is a package that an image was made from.

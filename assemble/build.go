@@ -53,10 +53,15 @@ func (o *Options) Check() error {
 // [packages.Workspace.Resolve] and [packages.Workspace.Fetch]; rootfs's for
 // packages that cannot be installed together.
 func Build(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o Options) (*Result, error) {
+	return build(ctx, ws, fromWorkspace{ws}, nil, cfg, o)
+}
+
+// build is Build with packages from a source, and with layers that may be elsewhere.
+func build(ctx context.Context, ws *packages.Workspace, source Source, elsewhere *elsewhere, cfg *config.Config, o Options) (*Result, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
-	b := &builder{ws: ws, source: fromWorkspace{ws}, cfg: cfg, options: o, result: &Result{Outputs: []string{}, SBOMs: []string{}}}
+	b := &builder{ws: ws, source: source, elsewhere: elsewhere, cfg: cfg, options: o, result: &Result{Outputs: []string{}, SBOMs: []string{}}}
 	for _, stage := range []struct {
 		name string
 		run  func(context.Context) error
@@ -85,6 +90,7 @@ func Build(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o Op
 		}
 		b.result.Stages = append(b.result.Stages, Stage{stage.name, time.Since(start)})
 	}
+	b.result.jobs = b.jobs
 	return b.result, nil
 }
 
@@ -95,9 +101,11 @@ type builder struct {
 	cfg     *config.Config
 	options Options
 	bases   bases
-	lock    *lock.Lock
-	jobs    []*job
-	result  *Result
+	// elsewhere is where layers may be that need not be made; nil for nowhere.
+	elsewhere *elsewhere
+	lock      *lock.Lock
+	jobs      []*job
+	result    *Result
 	// artifacts are written beside the image.
 	artifacts []image.Artifact
 }
@@ -200,7 +208,13 @@ func (b *builder) write(ctx context.Context) error {
 					return err
 				}
 			}
-			j.written, err = j.layers.Write(ctx, b.ws.Store())
+			var have map[int]layer.Layer
+			if b.elsewhere != nil {
+				if have, err = b.elsewhere.layers(ctx, j); err != nil {
+					return err
+				}
+			}
+			j.written, err = j.layers.WriteOthers(ctx, b.ws.Store(), have)
 			return err
 		})
 		if err != nil {

@@ -12,8 +12,10 @@ import (
 
 	"github.com/cairn-dev/cairn/assemble/config"
 	"github.com/cairn-dev/cairn/assemble/image"
+	"github.com/cairn-dev/cairn/assemble/receipts"
 	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/packages"
+	"github.com/cairn-dev/cairn/packages/store"
 )
 
 // PublishOptions say where an image is published.
@@ -25,6 +27,18 @@ type PublishOptions struct {
 	// MountFrom are further repositories ("host/name") that may have the layers: a
 	// registry is asked to mount them from there.
 	MountFrom []string
+	// Receipts stores the packages' receipts beside the image, and what its layers
+	// are made of, so that FromReceipts finds them. An image of a layout has none.
+	Receipts bool
+	// FromReceipts makes do without the packages' data where it can: receipts of
+	// packages that the store does not have are looked for in References and
+	// MountFrom, and so are data sections and layers that were made of several. The
+	// build needs a lock, which pins the receipts. It implies Receipts. Only Publish
+	// heeds it.
+	FromReceipts bool
+	// Built is called with an image that Publish built, before anything is stored.
+	// Optional.
+	Built func(r *Result) error
 	// Attach is called for each repository when all of the image is there under
 	// its digest, and before a tag moves: to sign it, for example. Optional.
 	Attach func(ctx context.Context, image string) error
@@ -41,6 +55,8 @@ type Published struct {
 	// Before is what the tag named until then, if anything.
 	Before   string          `json:"before,omitempty"`
 	Transfer target.Transfer `json:"transfer"`
+	// Receipts is how many receipts and descriptions of layers were stored.
+	Receipts int `json:"receipts,omitempty"`
 }
 
 // Check refuses references that cannot be published to, before anything is done.
@@ -77,12 +93,52 @@ func Publish(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o 
 	if err := p.Check(); err != nil {
 		return nil, nil, err
 	}
-	r, err := Build(ctx, ws, cfg, o)
+	r, err := p.build(ctx, ws, cfg, o)
 	if err != nil {
 		return nil, nil, err
 	}
+	if p.Built != nil {
+		if err := p.Built(r); err != nil {
+			return r, nil, err
+		}
+	}
 	list, err := r.Publish(ctx, p)
 	return r, list, err
+}
+
+// build builds from packages, or from receipts.
+func (o *PublishOptions) build(ctx context.Context, ws *packages.Workspace, cfg *config.Config, b Options) (*Result, error) {
+	if !o.FromReceipts {
+		return Build(ctx, ws, cfg, b)
+	}
+	if err := pinned(b.Lock); err != nil {
+		return nil, err
+	}
+	places, err := o.places(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e := &elsewhere{fromWorkspace: fromWorkspace{ws}, places: places}
+	return build(ctx, ws, e, e, cfg, b)
+}
+
+// places are the repositories in which receipts and layers are looked for.
+func (o *PublishOptions) places(ctx context.Context) ([]*target.Target, error) {
+	var out []*target.Target
+	for _, name := range slices.Concat(o.References, o.MountFrom) {
+		ref, err := target.Parse(name)
+		if err != nil {
+			return nil, err
+		}
+		options := o.Registry
+		options.Create = true
+		t, err := target.Open(ctx, ref, options)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, t)
+	}
+	return out, nil
 }
 
 // Publish stores a built image; see the function of that name.
@@ -106,10 +162,33 @@ func (r *Result) Publish(ctx context.Context, p PublishOptions) ([]Published, er
 		}
 		more = append(more, kit)
 	}
-	return p.publish(ctx, r.Digest, blobs, manifests, func(ctx context.Context, t *target.Target) (n target.Transfer, err error) {
-		_, err = t.PushAll(ctx, more)
-		return n, err
+	return p.publish(ctx, r.Digest, blobs, manifests, func(ctx context.Context, t *target.Target, to *Published) error {
+		if _, err := t.PushAll(ctx, more); err != nil {
+			return err
+		}
+		if p.Receipts || p.FromReceipts {
+			return r.pushReceipts(ctx, t, to)
+		}
+		return nil
 	})
+}
+
+// pushReceipts stores receipts and what layers were made of.
+func (r *Result) pushReceipts(ctx context.Context, t *target.Target, to *Published) error {
+	var list []*store.Receipt
+	for _, j := range r.jobs {
+		list = append(list, j.receipts...)
+	}
+	n, err := receipts.Push(ctx, t, list)
+	to.Receipts += n
+	for _, j := range r.jobs {
+		if err != nil {
+			return err
+		}
+		n, err = receipts.PushLayers(ctx, t, j.layers, j.written)
+		to.Receipts += n
+	}
+	return err
 }
 
 // place is a reference that is being published to.
@@ -121,7 +200,7 @@ type place struct {
 // publish stores content everywhere and then moves the tags. beside stores what
 // belongs to the image.
 func (o *PublishOptions) publish(ctx context.Context, digest v1.Hash, blobs []target.Blob, manifests []target.Manifest,
-	beside func(context.Context, *target.Target) (target.Transfer, error)) ([]Published, error) {
+	beside func(context.Context, *target.Target, *Published) error) ([]Published, error) {
 	say := func(format string, args ...any) {
 		if o.Progress != nil {
 			o.Progress(fmt.Sprintf(format, args...))
@@ -150,11 +229,9 @@ func (o *PublishOptions) publish(ctx context.Context, digest v1.Hash, blobs []ta
 		if p.result.Transfer, err = t.Store(ctx, list, manifests); err != nil {
 			return nil, err
 		}
-		n, err := beside(ctx, t)
-		if err != nil {
+		if err := beside(ctx, t, &p.result); err != nil {
 			return nil, err
 		}
-		p.result.Transfer.Add(n)
 		if !ref.IsLayout() {
 			had = append(had, t.Repository())
 		}
@@ -317,30 +394,32 @@ func attachments(ctx context.Context, t *target.Target, manifests []target.Manif
 // store stores what is attached: all blobs, then manifests and tags in the order
 // in which they were found, what is referred to first. A tag with signatures that
 // the source does not have is an error: they would be lost.
-func (a *attached) store(ctx context.Context, t *target.Target) (n target.Transfer, err error) {
+func (a *attached) store(ctx context.Context, t *target.Target, to *Published) error {
 	var manifests []target.Manifest
 	for i := range a.list {
 		manifests = append(manifests, a.list[i].manifests...)
 	}
 	if len(manifests) == 0 {
-		return n, nil
+		return nil
 	}
 	for i := range a.list {
 		if err := a.list[i].free(ctx, t); err != nil {
-			return n, err
+			return err
 		}
 	}
-	if n, err = t.Store(ctx, a.blobs, manifests); err != nil {
-		return n, err
+	n, err := t.Store(ctx, a.blobs, manifests)
+	if err != nil {
+		return err
 	}
+	to.Transfer.Add(n)
 	for i := range a.list {
 		if at := &a.list[i]; at.tag != "" {
 			if _, err := t.Tag(ctx, at.tag, at.manifests[len(at.manifests)-1]); err != nil {
-				return n, err
+				return err
 			}
 		}
 	}
-	return n, nil
+	return nil
 }
 
 // free makes sure that moving a tag of signatures loses none.

@@ -61,13 +61,15 @@ func Derive(ctx context.Context, src Source, cfg *config.Config, o Options) (*De
 }
 
 // Index makes the images and the image index over the given layers, those of
-// Planned[i] in written[i]: kind, digest, diff ID and size of each count. Only
-// the manifests and configurations of the result can be read, not the layers.
+// Planned[i] in written[i]: kind, digest, diff ID and size of each count. Layers
+// that say where their bytes are can be read.
 func (d *Derivation) Index(ctx context.Context, written [][]layer.Layer) (*image.Index, error) {
 	for i, j := range d.b.jobs {
 		j.written = nil
 		for _, l := range written[i] {
-			l.Path, l.Blob = "not here: "+l.Digest.String(), nil // nothing opens it
+			if l.Path == "" && l.Blob == nil && l.Source == nil {
+				l.Path = "not here: " + l.Digest.String() // nothing opens it
+			}
 			j.written = append(j.written, l)
 		}
 	}

@@ -94,6 +94,8 @@ var allowed = map[string][]string{
 	"assemble/files":      {"assemble/image", "assemble/rootfs", "assemble/subject", "packages/apk", "packages/store"},
 	"assemble/imagetest":  {"assemble/files", "assemble/subject", "packages/apk", "packages/spelling"},
 	"assemble/diff":       {"assemble/config", "assemble/image", "assemble/rootfs", "assemble/subject", "packages/apk", "packages/lock"},
+	"assemble/rebuild":    {"assemble", "assemble/baseimage", "assemble/config", "assemble/image", "assemble/kit", "assemble/layer", "packages", "packages/apk", "packages/store"},
+	"assemble/receipts":   {"assemble/layer", "assemble/target", "packages/apk", "packages/store"},
 	"assemble/report":     {"assemble/diff", "assemble/image", "assemble/kit", "assemble/rootfs", "assemble/subject", "packages/apk"},
 	"sign/keys":           {},
 	"sign/attest":         {},

@@ -120,6 +120,14 @@ type FetchOptions struct {
 	// none.
 	Repositories []string
 	Unsafe       Unsafe
+	// Receipt, where it is set, is asked for the receipts of packages that the
+	// store does not have, before they are read. What it gives is held against the
+	// lock, which must pin it; [store.ErrNotFound] is for those that it has not, and
+	// so is whatever does not fit the lock.
+	Receipt func(ctx context.Context, p *lock.Package) (*store.Receipt, error)
+	// Open, where it is set, gives package files before their repositories are asked;
+	// [store.ErrNotFound] is for those that it has not.
+	Open func(ctx context.Context, p *lock.Package) (io.ReadCloser, error)
 }
 
 // Fetch brings the packages of one architecture of a lock into the store, and
@@ -142,7 +150,17 @@ func (w *Workspace) Fetch(ctx context.Context, l *lock.Lock, arch string, o Fetc
 		p := &locked[i]
 		want := wanted(p, ring, o.Unsafe)
 		g.Go(func() error {
-			receipt, err := w.obtain(ctx, arch, p.Name+"-"+p.Version, want, func(ctx context.Context) (io.ReadCloser, error) {
+			receipt, err := w.elsewhere(ctx, arch, p, want, o)
+			if receipt != nil || err != nil {
+				out[i] = receipt
+				return err
+			}
+			receipt, err = w.obtain(ctx, arch, p.Name+"-"+p.Version, want, func(ctx context.Context) (io.ReadCloser, error) {
+				if o.Open != nil {
+					if body, err := o.Open(ctx, p); !errors.Is(err, store.ErrNotFound) {
+						return body, err
+					}
+				}
 				return w.openLocked(ctx, p, want.Size, o.Repositories)
 			})
 			if err == nil {
@@ -153,6 +171,53 @@ func (w *Workspace) Fetch(ctx context.Context, l *lock.Lock, arch string, o Fetc
 		})
 	}
 	return out, g.Wait()
+}
+
+// elsewhere asks for the receipt of a package that the store does not have; nil
+// when it is not to be had.
+func (w *Workspace) elsewhere(ctx context.Context, arch string, p *lock.Package, want store.Expect, o FetchOptions) (*store.Receipt, error) {
+	if o.Receipt == nil || want.ReceiptSHA256.IsZero() {
+		return nil, nil
+	}
+	if _, err := w.store.Find(want); !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	r, err := o.Receipt(ctx, p)
+	if err == nil {
+		if err = r.Check(want); err == nil {
+			err = agrees(p, r)
+		}
+	}
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrMismatch) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	w.tell(Event{Kind: PackageReady, Arch: arch, Subject: p.Name + "-" + p.Version, Reused: true})
+	return r, nil
+}
+
+// Has tells whether the store has the package of a receipt.
+func (w *Workspace) Has(r *store.Receipt) bool {
+	_, err := w.store.Find(store.Expect{Checksum: r.Package.Checksum, ReceiptSHA256: r.Digest(), Unsafe: store.Unsafe{NoDataHash: true, NoSignature: true}})
+	return err == nil
+}
+
+// OpenData opens the data section of a package of a lock where its repository has
+// it, without the sections before, and reads no further. The bytes are not checked.
+func (w *Workspace) OpenData(ctx context.Context, p *lock.Package, r *store.Receipt, repositories []string) (io.ReadCloser, error) {
+	body, err := w.openLocked(ctx, p, r.FileSize, repositories)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := io.CopyN(io.Discard, body, r.DataOffset); err != nil {
+		return nil, errors.Join(fmt.Errorf("package %s: %w", r.ID(), err), body.Close())
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.LimitReader(body, r.DataSize), body}, nil
 }
 
 // agrees checks the parts of a lock entry that the store does not know of.

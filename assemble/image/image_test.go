@@ -198,7 +198,7 @@ func TestNewRefuses(t *testing.T) {
 		{Input{Layers: many, Arch: "amd64", Created: testTime}, "image amd64: 128 layers: expected at most 127"},
 		{Input{Layers: edit(func(l *layer.Layer) { l.Digest = v1.Hash{} }), Arch: "amd64", Created: testTime}, `image amd64: layer 0: digest ":": expected a sha256 digest`},
 		{Input{Layers: edit(func(l *layer.Layer) { l.DiffID.Algorithm = "sha512" }), Arch: "amd64", Created: testTime}, `image amd64: layer 0: diff ID "sha512:` + good.DiffID.Hex + `": expected a sha256 digest`},
-		{Input{Layers: edit(func(l *layer.Layer) { l.Path = "x" }), Arch: "amd64", Created: testTime}, "image amd64: layer 0: both a file and bytes in memory: expected one of them"},
+		{Input{Layers: edit(func(l *layer.Layer) { l.Path = "x" }), Arch: "amd64", Created: testTime}, "image amd64: layer 0: its bytes are in more than one place: expected one of a file, memory and elsewhere"},
 		{Input{Layers: edit(func(l *layer.Layer) { l.Size++ }), Arch: "amd64", Created: testTime}, "image amd64: layer 0: 112 bytes in memory: expected 113"},
 		{Input{Layers: edit(func(l *layer.Layer) { l.Blob, l.Path, l.Size = nil, "x", 0 }), Arch: "amd64", Created: testTime}, "image amd64: layer 0: size 0: expected more than 0"},
 	} {

@@ -1,10 +1,8 @@
 package image
 
 import (
-	"bytes"
 	"fmt"
 	"io"
-	"os"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -27,16 +25,7 @@ func (l *fileLayer) Uncompressed() (io.ReadCloser, error) { return inflate(l.Com
 
 // Compressed opens the blob. The bytes are not checked here; those who copy
 // them to an output check them.
-func (l *fileLayer) Compressed() (io.ReadCloser, error) {
-	if l.Path == "" {
-		return io.NopCloser(bytes.NewReader(l.Blob)), nil
-	}
-	f, err := os.Open(l.Path)
-	if err != nil {
-		return nil, fmt.Errorf("layer %s: %w", l.Layer.Digest, err)
-	}
-	return f, nil
-}
+func (l *fileLayer) Compressed() (io.ReadCloser, error) { return l.Open() }
 
 // localPath names the file that holds exactly the blob, if there is one. The
 // layout writer links it.
@@ -49,9 +38,9 @@ func check(l *layer.Layer) error {
 		return fmt.Errorf("digest %q: expected a sha256 digest", l.Digest)
 	case l.DiffID.Algorithm != "sha256" || len(l.DiffID.Hex) != 64:
 		return fmt.Errorf("diff ID %q: expected a sha256 digest", l.DiffID)
-	case l.Path != "" && l.Blob != nil:
-		return fmt.Errorf("both a file and bytes in memory: expected one of them")
-	case l.Path == "" && int64(len(l.Blob)) != l.Size:
+	case l.Path != "" && l.Blob != nil || l.Source != nil && (l.Path != "" || l.Blob != nil):
+		return fmt.Errorf("its bytes are in more than one place: expected one of a file, memory and elsewhere")
+	case l.Path == "" && l.Source == nil && int64(len(l.Blob)) != l.Size:
 		return fmt.Errorf("%d bytes in memory: expected %d", len(l.Blob), l.Size)
 	case l.Size <= 0:
 		return fmt.Errorf("size %d: expected more than 0", l.Size)

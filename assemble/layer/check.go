@@ -90,6 +90,45 @@ func (p *Plan) Check(i int, tar io.Reader) error {
 	return w.end()
 }
 
+// Explain compares an inflated tar with the data section that layer i, which is a
+// package as it is, should be: it names the first member that differs. It is for
+// layers whose digest is another; nil says that the members are the same.
+func (p *Plan) Explain(i int, tar io.Reader) error {
+	if p.opts.Compat || i >= len(p.layers) || p.layers[i].kind != Verbatim {
+		return ErrUnknown
+	}
+	entries := p.t.tree.Receipt(p.layers[i].packages[0]).Entries
+	w := &walker{r: bufio.NewReaderSize(tar, 64<<10)}
+	at := int64(0)
+	for i := range entries {
+		e := &entries[i]
+		if e.HeaderOffset > at { // what no receipt lists, such as an extended header of its own
+			if _, err := w.r.Discard(int(e.HeaderOffset - at)); err != nil {
+				return w.unexpected(nil, describeEntry(e))
+			}
+		}
+		if err := w.rawHeader(entries, e); err != nil {
+			return err
+		}
+		if err := w.content(e); err != nil {
+			return err
+		}
+		at = store.MemberEnd(e)
+	}
+	for { // archives end in as many zero blocks as their writer liked
+		b, err := w.take(blockSize)
+		if len(bytes.Trim(b, "\x00")) > 0 {
+			return w.unexpected(b, "the end of the archive")
+		}
+		if err != nil {
+			if w.why(err) != ErrDiffers {
+				return err
+			}
+			return nil
+		}
+	}
+}
+
 // walker compares a tar with what is expected next.
 type walker struct {
 	r *bufio.Reader

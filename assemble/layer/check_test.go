@@ -36,10 +36,54 @@ func checkOutline(t testing.TB, p *Plan, layers []Layer) {
 			}
 			continue
 		}
-		if err := p.Check(i, bytes.NewReader(inflatedOf(t, l))); err != nil {
+		tar := inflatedOf(t, l)
+		if err := p.Check(i, bytes.NewReader(tar)); err != nil {
 			t.Errorf("layer %d (%s): %v", i, o.Kind, err)
 		}
+		if got := compressAgain(t, p, i, tar); !bytes.Equal(got, blobOf(t, l)) {
+			t.Errorf("layer %d (%s): compressed again it is another blob", i, o.Kind)
+		}
+		again, err := p.Remake(i, bytes.NewReader(tar), nil)
+		if err != nil || again.Digest != l.Digest || again.DiffID != l.DiffID || again.Size != l.Size || again.Inflated != l.Inflated || again.Kind != l.Kind {
+			t.Errorf("layer %d (%s): made again it is %+v: %v", i, o.Kind, again, err)
+		}
 	}
+}
+
+// compressAgain makes a layer's blob of its tar, handed over in pieces of all
+// sizes.
+func compressAgain(t testing.TB, p *Plan, i int, tar []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := p.compressing(i, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := 1; len(tar) > 0; n = n*3 + 1 {
+		n = min(n, len(tar))
+		if m, err := w.Write(tar[:n]); m != n || err != nil {
+			t.Fatalf("layer %d: %d of %d bytes: %v", i, m, n, err)
+		}
+		tar = tar[n:]
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func blobOf(t testing.TB, l *Layer) []byte {
+	t.Helper()
+	r, err := l.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	b, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 func inflatedOf(t testing.TB, l *Layer) []byte {
@@ -129,6 +173,25 @@ func TestCheckRefuses(t *testing.T) {
 }
 
 func hexOf(s string) string { return apk.SHA256(sha256.Sum256([]byte(s))).Hex() }
+
+// TestALayerIsMadeOfAllOfATar: what is no layer of the plan gives no blob.
+func TestALayerIsMadeOfAllOfATar(t *testing.T) {
+	st := openStore(t)
+	tree := plainTree(t, st, pkg("a", file("bin/a", "aaaa")), pkg("b", file("bin/b", "bb")))
+	p := mustPlan(t, tree, Options{Strategy: Single})
+	tar := inflatedOf(t, &mustWrite(t, p, st)[0])
+	for n, want := range map[int]string{0: "less than planned", len(tar) - 1: "1 bytes less than planned", len(tar): "", len(tar) + 1: "longer than planned"} {
+		w, err := p.compressing(0, io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = w.Write(append(slices.Clone(tar), 0)[:n])
+		err = errors.Join(err, w.Close())
+		if want == "" && err != nil || want != "" && (!errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%d bytes: %v, expected %q", n, err, want)
+		}
+	}
+}
 
 // TestCheckOfRawHeaders changes what a package's own header blocks say.
 func TestCheckOfRawHeaders(t *testing.T) {

@@ -48,7 +48,7 @@ func newContents(ctx context.Context, st *store.Store, t *target, items []topIte
 	wanted := map[int][]int{}
 	total := int64(0)
 	for _, it := range items {
-		if it.entry < 0 || it.header.Type != apk.TypeFile {
+		if it.entry < 0 || it.header.Type != apk.TypeFile || it.header.Size == 0 {
 			continue
 		}
 		s, ok := t.sourceOf(it.entry)

@@ -16,6 +16,8 @@
 package layer
 
 import (
+	"io"
+
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
@@ -45,9 +47,14 @@ type Layer struct {
 	// "application/vnd.oci.image.layer.v1.tar+gzip".
 	MediaType types.MediaType
 
+	// Of these one is set.
+
 	// Path is a local file that holds exactly the blob (in the store or its
-	// segment cache) and may be hard-linked; empty when Blob is set.
+	// segment cache) and may be hard-linked.
 	Path string
 	// Blob is the blob itself, for small layers that are stored nowhere.
 	Blob []byte
+	// Source opens a blob that is elsewhere, such as in a registry, each time it
+	// is wanted. Its bytes have not been hashed.
+	Source func() (io.ReadCloser, error)
 }

@@ -12,8 +12,12 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// Open opens the layer's blob. The bytes are not hashed: Write did that.
+// Open opens the layer's blob. The bytes are not hashed: Write did that, but for
+// those of a Source.
 func (l *Layer) Open() (io.ReadCloser, error) {
+	if l.Source != nil {
+		return l.Source()
+	}
 	if l.Path == "" {
 		return io.NopCloser(bytes.NewReader(l.Blob)), nil
 	}

@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -49,6 +51,13 @@ const holdTop = 128 << 10
 // several at a time; what has to be made is put into the store and found there
 // the next time. The result is the same whatever the store held before.
 func (p *Plan) Write(ctx context.Context, st *store.Store) ([]Layer, error) {
+	return p.WriteOthers(ctx, st, nil)
+}
+
+// WriteOthers is Write where some layers are elsewhere: those in have, by their
+// position in [Plan.Outline], are taken as they are. The caller answers for their
+// being the ones that Write would give.
+func (p *Plan) WriteOthers(ctx context.Context, st *store.Store, have map[int]Layer) ([]Layer, error) {
 	if p.opts.Compat {
 		l, err := WriteApko(ctx, p.t.tree, st)
 		if err != nil {
@@ -56,7 +65,7 @@ func (p *Plan) Write(ctx context.Context, st *store.Store) ([]Layer, error) {
 		}
 		return []Layer{l}, nil
 	}
-	w := &writer{p: p, st: st, out: make([]Layer, len(p.layers)), made: make([]*blob, len(p.layers))}
+	w := &writer{p: p, st: st, have: have, out: make([]Layer, len(p.layers)), made: make([]*blob, len(p.layers))}
 	for _, stage := range []func(*errgroup.Group, context.Context) error{w.collect, w.pack} {
 		g, ctx := errgroup.WithContext(ctx)
 		g.SetLimit(runtime.GOMAXPROCS(0))
@@ -69,7 +78,9 @@ func (p *Plan) Write(ctx context.Context, st *store.Store) ([]Layer, error) {
 			w.out[i].set(b)
 		}
 	}
-	if w.top != nil {
+	if l, ok := have[len(p.layers)]; ok {
+		w.out = append(w.out, l)
+	} else if w.top != nil {
 		l := Layer{Kind: Top}
 		l.set(w.top)
 		w.out = append(w.out, l)
@@ -77,10 +88,76 @@ func (p *Plan) Write(ctx context.Context, st *store.Store) ([]Layer, error) {
 	return w.out, nil
 }
 
+// Key identifies what the blob of layer i, of those that [Plan.Outline] lists, is
+// made of and how: equal keys give equal blobs. It is empty for a layer that is a
+// package as it is, and for apko's.
+func (p *Plan) Key(i int) (string, error) {
+	if p.opts.Compat {
+		return "", nil
+	}
+	w := &writer{p: p}
+	if i == len(p.layers) {
+		t, err := p.topTar()
+		if err != nil {
+			return "", err
+		}
+		return t.blobKey(), nil
+	}
+	l := &p.layers[i]
+	if l.kind == Verbatim {
+		return "", nil
+	}
+	recipes, err := w.recipes(l)
+	if err != nil {
+		return "", err
+	}
+	if l.kind == Rewritten {
+		return recipes[0].blobKey(), nil
+	}
+	t, err := w.packing(i, recipes)
+	return t.key, err
+}
+
+// Needs lists the packages, by position in the tree's, whose data sections Write
+// reads to make layer i, in ascending order. Those of a layer that is a package as it
+// is are only hashed, and are not listed.
+func (p *Plan) Needs(i int) []int {
+	need := map[int]bool{}
+	switch {
+	case p.opts.Compat:
+		for pkg := range p.t.tree.Packages {
+			need[pkg] = true
+		}
+	case i < len(p.layers) && p.layers[i].kind != Verbatim:
+		for n, pkg := range p.layers[i].packages {
+			if len(p.layers[i].members[n]) > 0 {
+				need[pkg] = true
+			}
+		}
+	}
+	if !p.opts.Compat && (i == len(p.layers) || p.single) {
+		for _, it := range p.top.items {
+			if it.entry < 0 || it.header.Type != apk.TypeFile || it.header.Size == 0 {
+				continue
+			}
+			s, ok := p.t.sourceOf(it.entry)
+			if !ok || p.t.tree.OfBase(s.pkg) {
+				continue
+			}
+			r := p.t.tree.Receipt(s.pkg)
+			if b, ok := r.Contents[r.Entries[s.member].Path]; !ok || int64(len(b)) != r.Entries[s.member].Size {
+				need[s.pkg] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(need))
+}
+
 // writer is one run of Write.
 type writer struct {
 	p    *Plan
 	st   *store.Store
+	have map[int]Layer
 	out  []Layer
 	made []*blob // by layer: what is not verbatim
 	top  *blob
@@ -119,6 +196,10 @@ func (w *writer) collect(g *errgroup.Group, ctx context.Context) error {
 	for i := range w.p.layers {
 		l := &w.p.layers[i]
 		w.out[i] = Layer{Kind: l.kind, Packages: l.packages}
+		if given, ok := w.have[i]; ok {
+			w.out[i] = given
+			continue
+		}
 		if l.kind == Verbatim {
 			continue
 		}
@@ -143,7 +224,7 @@ func (w *writer) collect(g *errgroup.Group, ctx context.Context) error {
 	if err := w.planPacking(g, ctx, packed); err != nil {
 		return err
 	}
-	if !w.p.hasTop() {
+	if _, given := w.have[len(w.p.layers)]; given || !w.p.hasTop() {
 		return nil
 	}
 	g.Go(func() (err error) {
@@ -157,6 +238,9 @@ func (w *writer) collect(g *errgroup.Group, ctx context.Context) error {
 func (w *writer) verbatim(g *errgroup.Group, ctx context.Context) {
 	var receipts []*store.Receipt
 	for i := range w.p.layers {
+		if _, given := w.have[i]; given {
+			continue
+		}
 		if l := &w.p.layers[i]; l.kind == Verbatim {
 			r := w.p.t.tree.Packages[l.packages[0]].Receipt
 			w.made[i] = &blob{path: w.st.BlobPath(r), digest: r.DataHash, diffID: r.DiffID, size: r.DataSize, inflated: r.InflatedSize}
@@ -181,10 +265,15 @@ func (w *writer) recipes(l *planned) ([]*recipe, error) {
 	return out, nil
 }
 
+// blobKey is the key of the layer that is rewritten so.
+func (r *recipe) blobKey() string { return "rewritten\n" + compressor + "\n" + r.key() }
+
+// blobKey is the key of the top layer.
+func (t *topTar) blobKey() string { return "top\n" + compressor + "\n" + t.key }
+
 // rewritten returns the layer of one package that is not taken as it is.
 func (w *writer) rewritten(ctx context.Context, r *recipe) (*blob, error) {
-	key := "rewritten\n" + compressor + "\n" + r.key()
-	return w.cached(ctx, key, func(tar io.Writer) error {
+	return w.cached(ctx, r.blobKey(), func(tar io.Writer) error {
 		if err := r.write(ctx, w.st, tar); err != nil {
 			return err
 		}
@@ -206,7 +295,7 @@ func (w *writer) topLayer(ctx context.Context) (*blob, error) {
 		return writeAll(tar, zeroBlocks[:])
 	}
 	if t.size > holdTop {
-		return w.cached(ctx, "top\n"+compressor+"\n"+t.key, write)
+		return w.cached(ctx, t.blobKey(), write)
 	}
 	var out bytes.Buffer
 	sum := sha256.New()

@@ -194,6 +194,7 @@ func TestProperty_WrittenLayersGiveTheTree(t *testing.T) {
 	}
 	st := openStore(t)
 	kinds := map[Kind]int{}
+	keys := map[string]string{}
 	for seed := range uint64(rounds) {
 		w := newRealWorld(t, st, 1e6+seed, 2+int(seed%12))
 		for _, o := range []Options{{}, {Budget: 3}, {Strategy: PerOrigin, Budget: 4}, {Strategy: Single}} {
@@ -205,6 +206,7 @@ func TestProperty_WrittenLayersGiveTheTree(t *testing.T) {
 			if d := cmp.Diff(layers, again); d != "" {
 				t.Errorf("second writing differs: %s", d)
 			}
+			checkElsewhere(t, p, st, layers, keys)
 			if t.Failed() {
 				t.Fatalf("seed %d, %s/%d", seed, o.Strategy, o.Budget)
 			}

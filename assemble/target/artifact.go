@@ -44,13 +44,23 @@ type Layer struct {
 // Refer makes an artifact that refers to subject: an OCI 1.1 image manifest
 // with the empty configuration. The same input gives the same bytes.
 func Refer(subject v1.Descriptor, artifactType string, annotations map[string]string, layers ...Layer) (Artifact, error) {
+	return newArtifact(&v1.Descriptor{MediaType: subject.MediaType, Size: subject.Size, Digest: subject.Digest}, artifactType, annotations, nil, layers)
+}
+
+// Standalone makes an artifact that refers to nothing and is found by a tag: there
+// are blobs of the target that it names, before the layers.
+func Standalone(artifactType string, annotations map[string]string, there []v1.Descriptor, layers ...Layer) (Artifact, error) {
+	return newArtifact(nil, artifactType, annotations, there, layers)
+}
+
+func newArtifact(subject *v1.Descriptor, artifactType string, annotations map[string]string, there []v1.Descriptor, layers []Layer) (Artifact, error) {
 	m := manifest{
 		SchemaVersion: 2,
 		MediaType:     types.OCIManifestSchema1,
 		ArtifactType:  artifactType,
 		Config:        describe(emptyConfigType, emptyConfig, nil),
-		Layers:        []v1.Descriptor{},
-		Subject:       &v1.Descriptor{MediaType: subject.MediaType, Size: subject.Size, Digest: subject.Digest},
+		Layers:        append([]v1.Descriptor{}, there...),
+		Subject:       subject,
 		Annotations:   annotations,
 	}
 	a := Artifact{MediaType: m.MediaType, Blobs: [][]byte{emptyConfig}}

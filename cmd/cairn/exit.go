@@ -13,6 +13,7 @@ import (
 	"github.com/cairn-dev/cairn/assemble/diff"
 	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/assemble/imagetest"
+	"github.com/cairn-dev/cairn/assemble/rebuild"
 	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/definition"
@@ -79,7 +80,7 @@ var classes = []struct {
 	is   func(error) bool
 }{
 	{exitUsage, isType[usageError]},
-	{exitUnverified, func(err error) bool { return errors.Is(err, proof.ErrUnproved) }},
+	{exitUnverified, func(err error) bool { return anyOf(err, proof.ErrUnproved, rebuild.ErrDiffers) }},
 	{exitNotPinned, func(err error) bool { return anyOf(err, proof.ErrNotPinned, proof.ErrNeedsFull) }},
 	{exitMissing, func(err error) bool { return errors.Is(err, proof.ErrNoKit) }},
 	{exitStale, isType[*assemble.StaleError]},

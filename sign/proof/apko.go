@@ -15,7 +15,7 @@ const whyApko = "apko's layer follows from the packages themselves: not provable
 // packages, and compared. Without, all else is compared as if it were right.
 func (p *prover) apkoLayer(ctx context.Context, l *LayerReport, at *position, want *layer.Layer) error {
 	want.Digest, want.Size = at.desc.Digest, at.desc.Size
-	if ids := at.child.config.RootFS.DiffIDs; at.n < len(ids) {
+	if ids := at.child.Config.RootFS.DiffIDs; at.n < len(ids) {
 		want.DiffID = ids[at.n]
 	}
 	if !p.options.Full || p.options.Fetch == nil || p.options.Store == nil {
@@ -48,10 +48,10 @@ func (p *prover) apkoLayer(ctx context.Context, l *LayerReport, at *position, wa
 	})
 	switch {
 	case err != nil || l.Problem != "":
-	case tar.hash() == again.DiffID:
+	case tar.DiffID == again.DiffID:
 		l.Proof = fmt.Sprintf("written again from %d packages, each vouched for, as apko does: equal when inflated", len(want.Packages))
 	default:
-		l.Problem = fmt.Sprintf("inflates to %s of %d bytes, written again from the packages to %s of %d bytes", tar.hash(), tar.n, again.DiffID, again.Inflated)
+		l.Problem = fmt.Sprintf("inflates to %s of %d bytes, written again from the packages to %s of %d bytes", tar.DiffID, tar.Size, again.DiffID, again.Inflated)
 	}
 	return err
 }

@@ -458,7 +458,7 @@ func TestKitsThatCannotBeRead(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	many := w.forger("").seal()
-	for i := range maxKits + 1 {
+	for i := range 8 + 1 {
 		d := many.put([]byte{byte(i)})
 		d.ArtifactType = kit.ArtifactType
 		many.referrers = append(many.referrers, d)

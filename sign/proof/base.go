@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -39,45 +38,6 @@ func (b *below) layer(n int, found *v1.Descriptor) *LayerReport {
 		l.Proof = b.proof
 	}
 	return l
-}
-
-// giveLayers lets base images read their layers where they are: in the image that
-// stands on them.
-func (p *prover) giveLayers(ctx context.Context, bases map[string]*baseimage.Base) error {
-	for arch, b := range bases {
-		own, err := b.WithLayers(func(d v1.Descriptor) (io.ReadCloser, error) {
-			rc, err := p.img.OpenBlob(ctx, d)
-			if err != nil {
-				p.lost = err
-				return nil, err
-			}
-			return &kept{ReadCloser: rc, p: p}, nil
-		})
-		if err != nil {
-			return fmt.Errorf("base image (%s): %w", arch, err)
-		}
-		bases[arch] = own
-		for i := range p.kit.Bases {
-			if p.kit.Bases[i].Arch == arch {
-				p.kit.Bases[i].Image = own
-			}
-		}
-	}
-	return nil
-}
-
-// kept remembers the error of reading a blob.
-type kept struct {
-	io.ReadCloser
-	p *prover
-}
-
-func (k *kept) Read(b []byte) (int, error) {
-	n, err := k.ReadCloser.Read(b)
-	if err != nil && err != io.EOF {
-		k.p.lost = err
-	}
-	return n, err
 }
 
 // base says who vouches for the base image of an architecture: for which it is,
@@ -124,8 +84,8 @@ func (p *prover) baseFiles(ctx context.Context, name string, planned *assemble.P
 	}
 	again, err := b.Unpack(ctx)
 	switch {
-	case p.lost != nil:
-		return p.lost
+	case p.carried.Lost() != nil:
+		return p.carried.Lost()
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:

@@ -11,6 +11,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/cairn-dev/cairn/assemble/layer"
+	"github.com/cairn-dev/cairn/assemble/rebuild"
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/store"
 )
@@ -34,14 +35,14 @@ func (p *prover) receipt(ctx context.Context, l *LayerReport, d v1.Descriptor, r
 		return err
 	}
 	defer func() { err = errors.Join(err, rc.Close()) }()
-	blob := &tee{r: rc}
+	blob := &rebuild.Tee{R: rc}
 	file := io.MultiReader(bytes.NewReader(r.Signature), bytes.NewReader(r.Control), blob)
 	again, err := st.Ingest(ctx, file, store.Expect{
 		Name: r.Package.Name, Version: r.Package.Version, Checksum: r.Package.Checksum, Size: r.FileSize,
 	})
 	switch {
-	case blob.err != nil:
-		return blob.err
+	case blob.Err != nil:
+		return blob.Err
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.Is(err, store.ErrNoSpace):

@@ -2,39 +2,35 @@ package proof
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-	"github.com/klauspost/compress/gzip"
 
 	"github.com/cairn-dev/cairn/assemble"
 	"github.com/cairn-dev/cairn/assemble/layer"
+	"github.com/cairn-dev/cairn/assemble/rebuild"
 	"github.com/cairn-dev/cairn/packages/store"
 )
 
 // layers proves the layers of one image. The layers it returns are the derived
 // ones, with the digests of those that had to be read; ok is false when they are
 // not the image's. A base image's come first, and are in none of the lists.
-func (p *prover) layers(ctx context.Context, i int, c *child) (_ []layer.Layer, ok bool, err error) {
+func (p *prover) layers(ctx context.Context, i int, c *rebuild.Child) (_ []layer.Layer, ok bool, err error) {
 	planned := &p.derived.Planned[i]
 	below, err := p.base(ctx, planned)
 	if err != nil {
 		return nil, false, err
 	}
 	outline := planned.Layers.Outline()
-	r := ImageReport{Arch: planned.Arch.String(), Digest: c.desc.Digest, Layers: []LayerReport{}}
+	r := ImageReport{Arch: planned.Arch.String(), Digest: c.Descriptor.Digest, Layers: []LayerReport{}}
 	ok = true
-	for n := range max(len(below.layers)+len(outline), len(c.manifest.Layers)) {
+	for n := range max(len(below.layers)+len(outline), len(c.Manifest.Layers)) {
 		at := &position{i: i, n: n - len(below.layers), below: len(below.layers), planned: planned, child: c, receipts: p.derived.Receipts(i)}
-		if n < len(c.manifest.Layers) {
-			at.desc = &c.manifest.Layers[n]
+		if n < len(c.Manifest.Layers) {
+			at.desc = &c.Manifest.Layers[n]
 		}
 		var l *LayerReport
 		if n < len(below.layers) {
@@ -62,7 +58,7 @@ type position struct {
 	n, below int            // among the derived layers, and how many of a base image are below
 	desc     *v1.Descriptor // in the image; nil: it has none there
 	planned  *assemble.Planned
-	child    *child
+	child    *rebuild.Child
 	receipts []*store.Receipt
 }
 
@@ -161,7 +157,7 @@ func (p *prover) derivedLayer(ctx context.Context, l *LayerReport, at *position,
 		return err
 	}
 	want.Digest, want.Size = at.desc.Digest, at.desc.Size
-	want.DiffID, want.Inflated = tar.hash(), tar.n
+	want.DiffID, want.Inflated = tar.DiffID, tar.Size
 	switch want.Kind {
 	case layer.Top:
 		l.Proof = "derived again from configuration, lock and receipts: equal, byte for byte"
@@ -173,90 +169,11 @@ func (p *prover) derivedLayer(ctx context.Context, l *LayerReport, at *position,
 
 // inflated reads a layer and lets check read what it inflates to; what check finds
 // is a problem of the layer.
-func (p *prover) inflated(ctx context.Context, l *LayerReport, d v1.Descriptor, check func(tar io.Reader) error) (tar *hashed, err error) {
-	rc, err := p.img.OpenBlob(ctx, d)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rc.Close()) }()
-	blob := &tee{r: rc}
-	z, err := gzip.NewReader(blob)
-	if err != nil {
-		return nil, p.unreadable(l, blob, err)
-	}
-	tar = &hashed{r: p.inflating(z), sum: sha256.New()}
-	if err := check(tar); err != nil {
-		if blob.err != nil {
-			return nil, blob.err
-		}
+func (p *prover) inflated(ctx context.Context, l *LayerReport, d v1.Descriptor, check func(tar io.Reader) error) (rebuild.Tar, error) {
+	tar, err := p.carried.Inflate(ctx, d, check)
+	if rebuild.IsFinding(err) {
 		l.Problem = err.Error()
 		return tar, nil
 	}
-	_, err = io.Copy(io.Discard, blob) // its digest is checked at the end
 	return tar, err
-}
-
-// unreadable tells a bad layer from one that could not be read.
-func (p *prover) unreadable(l *LayerReport, blob *tee, err error) error {
-	if blob.err != nil {
-		return blob.err
-	}
-	l.Problem = "not gzip: " + err.Error()
-	return nil
-}
-
-// tee remembers the error of reading, as opposed to those of what is read.
-type tee struct {
-	r   io.Reader
-	err error
-}
-
-func (t *tee) Read(p []byte) (int, error) {
-	n, err := t.r.Read(p)
-	if err != nil && err != io.EOF {
-		t.err = err
-	}
-	return n, err
-}
-
-// inflating reads what a layer inflates to, within the limits.
-func (p *prover) inflating(r io.Reader) io.Reader { return &bounded{r: r, left: maxLayer, of: p.img} }
-
-// bounded fails where a layer inflates to too much: to end there instead would
-// leave the rest of it unseen.
-type bounded struct {
-	r    io.Reader
-	left int64
-	of   *counter
-}
-
-var errInflates = errors.New("inflates to more than is read")
-
-func (b *bounded) Read(p []byte) (int, error) {
-	n, err := b.r.Read(p)
-	b.left -= int64(n)
-	b.of.inflated += int64(n)
-	if b.left < 0 || b.of.inflated > maxInflated {
-		return 0, errInflates
-	}
-	return n, err
-}
-
-// hashed hashes and counts what is read.
-type hashed struct {
-	r   io.Reader
-	sum hash.Hash
-	n   int64
-}
-
-func (h *hashed) Read(p []byte) (int, error) {
-	n, err := h.r.Read(p)
-	h.sum.Write(p[:n])
-	h.n += int64(n)
-	return n, err
-}
-
-// hash is the diff ID of what was read.
-func (h *hashed) hash() v1.Hash {
-	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(h.sum.Sum(nil))}
 }

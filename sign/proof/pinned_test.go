@@ -221,21 +221,7 @@ func TestThousandsOfReferrers(t *testing.T) {
 	if r, err := Prove(t.Context(), a, Options{}); !errors.Is(err, ErrNoKit) || r != nil {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if a.manifests > maxAsked {
+	if a.manifests > 128 {
 		t.Errorf("%d manifests were read", a.manifests)
-	}
-}
-
-// TestALayerEndsWhereItEnds: a limit that looks like an end would hide the rest.
-func TestALayerEndsWhereItEnds(t *testing.T) {
-	p := &prover{img: &counter{}}
-	b := p.inflating(strings.NewReader("hello, world")).(*bounded)
-	b.left = 5
-	if n, err := b.Read(make([]byte, 12)); n != 0 || !errors.Is(err, errInflates) {
-		t.Errorf("%d bytes, %v", n, err)
-	}
-	p.img.inflated = maxInflated
-	if n, err := p.inflating(strings.NewReader("x")).Read(make([]byte, 1)); n != 0 || !errors.Is(err, errInflates) {
-		t.Errorf("%d bytes, %v", n, err)
 	}
 }

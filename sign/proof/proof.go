@@ -20,13 +20,10 @@
 package proof
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"unicode"
 
@@ -34,24 +31,16 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/cairn-dev/cairn/assemble/kit"
+	"github.com/cairn-dev/cairn/assemble/rebuild"
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/lock"
 	"github.com/cairn-dev/cairn/packages/repository"
 	"github.com/cairn-dev/cairn/packages/store"
 )
 
-// Image is an image and what refers to it. Bytes that are not those of the
-// digest asked for are an error, and so is too much of them; a
+// Image is an image and what refers to it; a
 // [github.com/cairn-dev/cairn/assemble/target.Target] is one.
-type Image interface {
-	// Resolve returns what was named: an image index, or an image.
-	Resolve(ctx context.Context) (v1.Descriptor, error)
-	Manifest(ctx context.Context, digest v1.Hash) ([]byte, types.MediaType, error)
-	Blob(ctx context.Context, d v1.Descriptor, limit int64) ([]byte, error)
-	// OpenBlob gives a blob's bytes, checked at their end.
-	OpenBlob(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error)
-	Referrers(ctx context.Context, digest v1.Hash) ([]v1.Descriptor, error)
-}
+type Image = rebuild.Image
 
 // The outcomes that callers tell apart with [errors.Is].
 var (
@@ -63,7 +52,7 @@ var (
 	// ErrNeedsFull: a layer can only be proved by reading the packages.
 	ErrNeedsFull = errors.New("not provable without --full")
 	// ErrNoKit: nothing to prove the image with.
-	ErrNoKit = errors.New("no rebuild kit")
+	ErrNoKit = rebuild.ErrNoKit
 )
 
 // Options say what a proof may rest on.
@@ -183,13 +172,6 @@ func (r *Report) Err() error {
 // rank orders the verdicts: of several kits the best one counts.
 var rank = map[Verdict]int{Failed: 0, Unprovable: 1, Consistent: 2, Proved: 3}
 
-// Limits on the list of referrers, which whoever may push can make long.
-const (
-	maxKits  = 8         // that are tried
-	maxAsked = 128       // referrers that are asked what they are
-	maxKit   = 256 << 10 // bytes of a kit's manifest
-)
-
 // Prove proves the image that img names. An error means that the proof could not
 // be tried: the image cannot be read, or, [ErrNoKit], has no kit. What speaks
 // against the image is in the report.
@@ -199,7 +181,7 @@ func Prove(ctx context.Context, img Image, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	kits, err := kitsOf(ctx, counted, subject)
+	kits, err := rebuild.Kits(ctx, counted, subject)
 	if err != nil {
 		return nil, err
 	}
@@ -233,7 +215,7 @@ func Prove(ctx context.Context, img Image, o Options) (*Report, error) {
 func tryKit(ctx context.Context, img *counter, subject v1.Descriptor, digest v1.Hash, o Options) (*Report, error) {
 	p := &prover{img: img, options: o, report: &Report{Subject: subject.Digest, Kit: digest, Keys: []Key{}, Images: []ImageReport{}}}
 	err := p.prove(ctx, subject)
-	if err != nil && !isFinding(err) {
+	if err != nil && !rebuild.IsFinding(err) {
 		return nil, err
 	}
 	if err != nil {
@@ -241,66 +223,6 @@ func tryKit(ctx context.Context, img *counter, subject v1.Descriptor, digest v1.
 	}
 	p.conclude()
 	return p.report, nil
-}
-
-// kitsOf lists the kits of an image, in the order of their digests.
-func kitsOf(ctx context.Context, img Image, subject v1.Descriptor) ([]v1.Descriptor, error) {
-	referrers, err := img.Referrers(ctx, subject.Digest)
-	if err != nil {
-		return nil, err
-	}
-	kits, err := ofKits(ctx, img, referrers)
-	if err != nil {
-		return nil, err
-	}
-	slices.SortFunc(kits, func(a, b v1.Descriptor) int { return cmp.Compare(a.Digest.Hex, b.Digest.Hex) })
-	kits = slices.CompactFunc(kits, func(a, b v1.Descriptor) bool { return a.Digest == b.Digest })
-	switch {
-	case len(kits) == 0 && !subject.MediaType.IsIndex():
-		return nil, fmt.Errorf("%s: %w: it is a single image\nhint: a kit belongs to the image index: name that", subject.Digest, ErrNoKit)
-	case len(kits) == 0:
-		return nil, fmt.Errorf("%s: %w\nhint: cairn build --kit adds one", subject.Digest, ErrNoKit)
-	case len(kits) > maxKits:
-		return nil, fmt.Errorf("%s: %w that could be chosen: found %d, expected at most %d", subject.Digest, ErrNoKit, len(kits), maxKits)
-	}
-	return kits, nil
-}
-
-// ofKits picks the kits from a list of referrers. Some registries list artifacts
-// under the media type of their configuration, so that for a kit, as for many
-// others, the empty one is all that the list says: then the manifest is asked.
-func ofKits(ctx context.Context, img Image, referrers []v1.Descriptor) ([]v1.Descriptor, error) {
-	var out []v1.Descriptor
-	asked := 0
-	for _, d := range referrers {
-		switch d.ArtifactType {
-		case kit.ArtifactType:
-			out = append(out, d)
-		case "", kit.TypeEmpty:
-			if asked++; asked > maxAsked || d.Size > maxKit {
-				continue
-			}
-			raw, _, err := img.Manifest(ctx, d.Digest)
-			if err != nil {
-				return nil, err
-			}
-			if kit.IsKit(raw) {
-				out = append(out, d)
-			}
-		}
-	}
-	return out, nil
-}
-
-// finding is an error about what the image and its kit hold, as opposed to one
-// of reading them.
-type finding struct{ error }
-
-func (f finding) Unwrap() error { return f.error }
-
-func isFinding(err error) bool {
-	var f finding
-	return errors.As(err, &f) || errors.Is(err, kit.ErrInvalid) || errors.Is(err, kit.ErrOtherLock)
 }
 
 // conclude gives the verdict, and takes out of the texts what could make a
@@ -362,7 +284,7 @@ func (p *prover) fail(format string, args ...any) {
 type counter struct {
 	Image
 	n        int64
-	inflated int64 // bytes that layers gave
+	inflated rebuild.Budget
 }
 
 func (c *counter) Manifest(ctx context.Context, digest v1.Hash) ([]byte, types.MediaType, error) {
@@ -394,13 +316,4 @@ func (b *countedBlob) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.c.n += int64(n)
 	return n, err
-}
-
-// decode reads a JSON document of an image.
-func decode[T any](what string, raw []byte) (*T, error) {
-	var v T
-	if err := json.Unmarshal(raw, &v); err != nil {
-		return nil, finding{fmt.Errorf("%s: %w", what, err)}
-	}
-	return &v, nil
 }

@@ -114,25 +114,6 @@ func TestFull(t *testing.T) {
 	}
 }
 
-func TestDifference(t *testing.T) {
-	for _, c := range []struct{ found, expected, want string }{
-		{`{"a":1}`, `{"a":2}`, "at a: found 1, expected 2"},
-		{`{"a":1}`, `{}`, "at a: found 1, expected nothing"},
-		{`{}`, `{"a":{"b":1}}`, `at a: found nothing, expected {"b":1}`},
-		{`{"a":[1,2]}`, `{"a":[1]}`, "at a[1]: found 2, expected nothing"},
-		{`{"a":[1]}`, `{"a":{}}`, "at a: found [1], expected {}"},
-		{`{"a":10000000000000001}`, `{"a":10000000000000002}`, "at a: found 10000000000000001, expected 10000000000000002"},
-		{`{"a":1} `, `{"a":1}`, "equal values, spelled differently"},
-		{`{"a":"` + strings.Repeat("x", 300) + `"}`, `{}`, `at a: found "` + strings.Repeat("x", 199) + "…, expected nothing"},
-		{`{`, `{}`, "not JSON: unexpected EOF"},
-		{`{}`, `{`, "not JSON: unexpected EOF"},
-	} {
-		if got := difference([]byte(c.found), []byte(c.expected)); got != c.want {
-			t.Errorf("%s against %s: %s\nexpected %s", c.found, c.expected, got, c.want)
-		}
-	}
-}
-
 // BenchmarkProve75 is a proof of an image of 75 layers. It downloads the kit and
 // the top layer.
 func BenchmarkProve75(b *testing.B) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/cairn-dev/cairn/assemble/rebuild"
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/repository"
 )
@@ -23,17 +24,17 @@ func (p *prover) checkConfig() error {
 	for i := range given {
 		switch {
 		case i >= len(p.kit.Files):
-			return finding{fmt.Errorf("configuration: %d files, expected %d", len(p.kit.Files), len(given))}
+			return rebuild.Findingf("configuration: %d files, expected %d", len(p.kit.Files), len(given))
 		case i == 0 && p.report.Config != given[0]:
-			return finding{fmt.Errorf("configuration %s, expected %s", p.report.Config, given[0])}
+			return rebuild.Findingf("configuration %s, expected %s", p.report.Config, given[0])
 		case p.kit.Files[i].SHA256 != given[i]:
 			f := &p.kit.Files[i]
-			return finding{fmt.Errorf("configuration: %s %.200q: %s, expected %s", f.Role, f.Path, f.SHA256, given[i])}
+			return rebuild.Findingf("configuration: %s %.200q: %s, expected %s", f.Role, f.Path, f.SHA256, given[i])
 		}
 	}
 	if n := len(p.kit.Files); len(given) > 0 && n > len(given) {
 		f := &p.kit.Files[len(given)]
-		return finding{fmt.Errorf("configuration: %s %.200q: not among the %d files of the one that was given", f.Role, f.Path, len(given))}
+		return rebuild.Findingf("configuration: %s %.200q: not among the %d files of the one that was given", f.Role, f.Path, len(given))
 	}
 	return nil
 }

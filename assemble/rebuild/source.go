@@ -1,4 +1,4 @@
-package proof
+package rebuild
 
 import (
 	"archive/tar"
@@ -24,7 +24,7 @@ const maxMember = 64 << 20
 // do not hold from the image's own layers.
 type source struct {
 	*packages.Held
-	p *prover
+	c *Carried
 }
 
 // ReadFiles finds files of a package: in the layer that is the package as it is,
@@ -72,12 +72,12 @@ func (s *source) ReadFiles(ctx context.Context, r *store.Receipt, members []int)
 func (s *source) candidates(r *store.Receipt) []v1.Descriptor {
 	var own, derived []v1.Descriptor
 	verbatim := map[string]bool{}
-	for i := range s.p.kit.Packages {
-		verbatim[s.p.kit.Packages[i].Receipt.DataHash.Hex()] = true
+	for i := range s.c.Kit.Packages {
+		verbatim[s.c.Kit.Packages[i].Receipt.DataHash.Hex()] = true
 	}
 	seen := map[v1.Hash]bool{}
-	for _, c := range s.p.children {
-		for _, d := range c.manifest.Layers {
+	for _, child := range s.c.Children {
+		for _, d := range child.Manifest.Layers {
 			switch {
 			case seen[d.Digest]:
 			case d.Digest.Hex == r.DataHash.Hex():
@@ -94,32 +94,32 @@ func (s *source) candidates(r *store.Receipt) []v1.Descriptor {
 // find looks in a layer for files by their digests, those that are nil in wanted,
 // puts their contents there, and says how many it found of the missing ones.
 func (s *source) find(ctx context.Context, d v1.Descriptor, wanted map[apk.SHA256][]byte, missing int) (n int, err error) {
-	rc, err := s.p.img.OpenBlob(ctx, d)
+	rc, err := s.c.img.OpenBlob(ctx, d)
 	if err != nil {
-		s.p.lost = err
+		s.c.lost = err
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, rc.Close()) }()
-	blob := &tee{r: rc}
+	blob := &Tee{R: rc}
 	z, err := gzip.NewReader(blob)
 	if err != nil {
-		s.p.lost = blob.err
-		return 0, blob.err
+		s.c.lost = blob.Err
+		return 0, blob.Err
 	}
-	t := tar.NewReader(s.p.inflating(z))
+	t := tar.NewReader(s.c.budget.reader(z))
 	for n < missing {
 		h, err := t.Next()
 		if err != nil { // the end, or a layer that is refused when it is compared
-			s.p.lost = blob.err
-			return n, blob.err
+			s.c.lost = blob.Err
+			return n, blob.Err
 		}
 		if h.Typeflag != tar.TypeReg || h.Size > maxMember || sparse(h) {
 			continue
 		}
 		b, err := io.ReadAll(t)
 		if err != nil {
-			s.p.lost = blob.err
-			return n, blob.err
+			s.c.lost = blob.Err
+			return n, blob.Err
 		}
 		if have, ok := wanted[sha256.Sum256(b)]; ok && have == nil {
 			wanted[sha256.Sum256(b)] = b

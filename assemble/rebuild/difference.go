@@ -1,4 +1,4 @@
-package proof
+package rebuild
 
 import (
 	"bytes"
@@ -10,9 +10,9 @@ import (
 	"strconv"
 )
 
-// difference names the first place where two JSON documents differ: "at
+// Difference names the first place where two JSON documents differ: "at
 // config.User: found "root", expected "app"".
-func difference(found, expected []byte) string {
+func Difference(found, expected []byte) string {
 	var a, b any
 	if err := number(found, &a); err != nil {
 		return "not JSON: " + err.Error()
