@@ -45,6 +45,9 @@ type Node struct {
 	// Layer is the position of the layer in the image from 0; -1 where no layer
 	// states it, and in a plan.
 	Layer int
+	// Key is the key of the configuration that made a planned path, as in
+	// files[0]; empty for all others.
+	Key string
 
 	planned *rootfs.Entry
 }

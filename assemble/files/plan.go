@@ -15,8 +15,7 @@ type Reader interface {
 	ReadFiles(ctx context.Context, r *store.Receipt, members []int) ([][]byte, error)
 }
 
-// OfPlan is the tree that would be built. Nothing is read but what the plan has;
-// contents of files of a base image cannot be.
+// OfPlan is the tree that would be built.
 func OfPlan(ctx context.Context, plan *rootfs.Tree, r Reader) (*Tree, error) {
 	nodes := make([]*Node, 0, len(plan.Entries))
 	for i := range plan.Entries {
@@ -44,6 +43,9 @@ func ofEntry(plan *rootfs.Tree, e *rootfs.Entry) *Node {
 			n.Entry, n.planned = to.Entry, to
 			n.Path = e.Path
 		}
+	}
+	if e.Owner.Kind == rootfs.OwnedByConfig {
+		n.Key = e.Owner.Name
 	}
 	if n.Type == apk.TypeFile {
 		n.ELF = elfOf(plan, n.planned)
@@ -75,7 +77,14 @@ func readPlanned(ctx context.Context, plan *rootfs.Tree, r Reader, nodes []*Node
 		case e.Package < 0:
 			return nil, fmt.Errorf("%s: %w: the plan has no content", n.Name(), ErrUnread)
 		case plan.OfBase(e.Package):
-			return nil, fmt.Errorf("%s: %w: it is the base image's", n.Name(), ErrUnread)
+			if plan.Base.ReadFile == nil {
+				return nil, fmt.Errorf("%s: %w: it is the base image's", n.Name(), ErrUnread)
+			}
+			b, err := plan.Base.ReadFile(ctx, e.Member)
+			if err != nil {
+				return nil, err
+			}
+			out[i] = b
 		default:
 			if members[e.Package] == nil {
 				order = append(order, e.Package)

@@ -67,7 +67,7 @@ be looked at, 130 interrupted, 143 terminated.`,
 	root.AddCommand(newBuild(a), newPublish(a), newCopy(a), newRebuild(a), newLock(a), newWhy(a), newShow(a), newCache(a), newVersion(a))
 	root.AddCommand(newVerify(a), newPolicy(a), newServe(a))
 	root.AddCommand(newProve(a))
-	root.AddCommand(newDiff(a), newReport(a), newTest(a))
+	root.AddCommand(newDiff(a), newReport(a), newTest(a), newLint(a))
 	root.AddCommand(newKey(a), newSign(a), newAttest(a))
 	root.AddCommand(newPackage(a), newIndex(a))
 	return root
