@@ -93,6 +93,7 @@ var allowed = map[string][]string{
 	"assemble/subject":    {"assemble/image", "assemble/kit", "assemble/target", "packages/apk", "packages/lock"},
 	"assemble/files":      {"assemble/image", "assemble/rootfs", "assemble/subject", "packages/apk", "packages/store"},
 	"assemble/imagetest":  {"assemble/files", "assemble/subject", "packages/apk", "packages/spelling"},
+	"assemble/lint":       {"assemble/baseimage", "assemble/config", "assemble/files", "assemble/generate/ldcache", "assemble/rootfs", "assemble/subject", "packages/apk", "packages/lock", "packages/spelling"},
 	"assemble/diff":       {"assemble/config", "assemble/image", "assemble/rootfs", "assemble/subject", "packages/apk", "packages/lock"},
 	"assemble/rebuild":    {"assemble", "assemble/baseimage", "assemble/config", "assemble/image", "assemble/kit", "assemble/layer", "packages", "packages/apk", "packages/store"},
 	"assemble/receipts":   {"assemble/layer", "assemble/target", "packages/apk", "packages/store"},

@@ -143,7 +143,11 @@ func (l *libraries) check(n *files.Node) {
 		missing = append(missing, need)
 	}
 	if len(missing) > 0 {
-		l.add(at(n, "needs %s, which is nowhere in the image", strings.Join(missing, ", ")))
+		f := at(n, "needs %s, which is nowhere in the image", strings.Join(missing, ", "))
+		if n.ELF.Interp == "" {
+			f.Severity = Warning // perhaps one that nobody loads here
+		}
+		l.add(f)
 	}
 }
 

@@ -174,9 +174,12 @@ func (r *run) hasAuthorities() bool {
 			continue
 		}
 		for _, child := range r.in.Tree.Children(n.Path) {
+			to, err := r.in.Tree.Stat(child.Name())
 			switch path.Ext(child.Path) {
 			case ".0", ".pem", ".crt":
-				return true
+				if err == nil && to.Type == apk.TypeFile && to.Size > 0 {
+					return true
+				}
 			}
 		}
 	}
