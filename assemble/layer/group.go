@@ -36,13 +36,17 @@ func (c cost) packed(extra float64) float64 {
 	return c.bytes()
 }
 
-// packingRate is the extra of [cost.packed] for these units.
-func packingRate(units []unit) float64 {
+// packingRate is the extra of [cost.packed] for these units in at most k segments.
+// Where there are segments for less than half of the units, most are packed anyhow,
+// and a small image with few layers is better divided for its own updates: the cost
+// of packing falls with the square of what is missing.
+func packingRate(units []unit, k int) float64 {
 	rate := 0.0
 	for i := range units {
 		rate += units[i].rate / float64(len(units))
 	}
-	return packCost * rate
+	room := min(1, 2*float64(k+1)/float64(len(units)))
+	return packCost * room * room * rate
 }
 
 // units divides the packages that have content into what is kept together.
@@ -127,7 +131,7 @@ func divide(units []unit, k int) [][]int {
 	})
 	byInstall, byTransfer := newDivision(units, install, k), newDivision(units, light, k)
 	segments := runs(install, byInstall.ends(k, n))
-	extra := packingRate(units)
+	extra := packingRate(units, k)
 	cost := byInstall.best[k][n] + extra*packedSize(units, segments)
 	if other, otherCost := byTransfer.withSingles(extra); otherCost < cost {
 		segments = other

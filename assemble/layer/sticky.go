@@ -50,7 +50,7 @@ func (s *segmentation) join(segment, u int) {
 //   - then single units move as long as a move saves more than moveThreshold
 //     of the expected transfer.
 func stick(units []unit, names func(pkg int) string, prev *Assignment, k int) [][]int {
-	s := &segmentation{units: units, extra: packingRate(units)}
+	s := &segmentation{units: units, extra: packingRate(units, k)}
 	fresh := s.survivors(names, prev)
 	slices.SortFunc(fresh, func(a, b int) int {
 		x, y := &units[a], &units[b]

@@ -48,12 +48,22 @@ func retrying(base http.RoundTripper, attempts int, wait time.Duration) http.Rou
 // unwrapped gives the errors of the network themselves: the client that makes
 // the request says for which one.
 // A body that cannot be had again is sent once: to repeat it, all of it would have
-// to be kept.
+// to be kept. Others are taken anew each time, because go-containerregistry, when a
+// token has ended, sends the same request again with a body that has been read.
 type unwrapped struct{ inner, once http.RoundTripper }
 
 func (u *unwrapped) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
-		return u.once.RoundTrip(req)
+	if req.Body != nil && req.Body != http.NoBody {
+		if req.GetBody == nil {
+			return u.once.RoundTrip(req)
+		}
+		body, err := req.GetBody()
+		if err != nil {
+			return nil, errors.Join(err, req.Body.Close())
+		}
+		req.Body.Close()
+		req = req.Clone(req.Context())
+		req.Body = body
 	}
 	resp, err := u.inner.RoundTrip(req)
 	if err == nil {

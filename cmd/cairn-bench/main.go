@@ -25,11 +25,12 @@ func main() {
 	log.SetFlags(0)
 	log.SetPrefix("bench: ")
 	b := bench{}
-	cases := flag.String("cases", "synthetic,flask,java", "cases to run")
+	cases := flag.String("cases", "synthetic,flask,java,bump-flask,bump-java", "cases to run")
 	flag.StringVar(&b.work, "work", filepath.Join(os.TempDir(), "cairn-bench"), "directory for inputs and caches")
 	flag.StringVar(&b.cairn, "cairn", "bin/cairn", "the cairn program")
 	flag.StringVar(&b.apko, "apko", "", "the apko program (default: built from the module proxy)")
 	flag.StringVar(&b.deb2apk, "deb2apk", "../shared/tools/deb2apk.py", "converter of Debian packages")
+	flag.IntVar(&b.bumped, "bumped", 12, "number of packages that apko is measured with in bump cases; 0 for all")
 	flag.IntVar(&b.runs, "runs", 3, "warm runs; the median counts")
 	reference := flag.String("reference", "", "internal: hash and inflate the packages below this directory")
 	synthetic := flag.String("synthesize", "", "internal: make the synthetic repository in this directory")
@@ -59,6 +60,7 @@ type bench struct {
 	apko    string
 	deb2apk string
 	runs    int
+	bumped  int
 }
 
 func (b *bench) run(ctx context.Context, cases []string) error {
@@ -78,12 +80,17 @@ func (b *bench) run(ctx context.Context, cases []string) error {
 		}
 	}
 	for _, name := range cases {
-		repo, packages, err := b.input(ctx, name)
+		of, bumps := strings.CutPrefix(name, "bump-")
+		repo, packages, err := b.input(ctx, of)
 		if err != nil {
 			fmt.Printf("%s: skipped: %v\n\n", name, err)
 			continue
 		}
-		if err := b.measure(ctx, name, repo, packages); err != nil {
+		measure := b.measure
+		if bumps {
+			measure = b.bumps
+		}
+		if err := measure(ctx, of, repo, packages); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
