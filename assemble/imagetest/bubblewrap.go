@@ -66,7 +66,7 @@ func (b *Bubblewrap) Start(ctx context.Context, img *subject.Image, tree *files.
 		user = img.Config.Config.User
 	}
 	name, group, _ := strings.Cut(user, ":")
-	if box.uid, box.gid, err = identity(ctx, tree, name, group); err != nil {
+	if box.uid, box.gid, box.home, err = identity(ctx, tree, name, group); err != nil {
 		return nil, err
 	}
 	root := filepath.Join(dir, "root")
@@ -76,43 +76,51 @@ func (b *Bubblewrap) Start(ctx context.Context, img *subject.Image, tree *files.
 	return box, tree.Unpack(ctx, root)
 }
 
-// identity finds the numbers of a user and group in the image.
-func identity(ctx context.Context, tree *files.Tree, user, group string) (uid, gid int, err error) {
-	look := func(file, name string, field int) (int, bool) {
-		b, err := tree.ReadFile(ctx, file)
-		if err != nil {
-			return 0, false
-		}
-		for line := range strings.Lines(string(b)) {
-			f := strings.Split(strings.TrimSpace(line), ":")
-			if len(f) > field && (f[0] == name || f[2] == name) {
-				n, err := strconv.Atoi(f[field])
-				return n, err == nil
-			}
-		}
-		return 0, false
-	}
-	number := func(name, file string) (int, error) {
-		if n, err := strconv.Atoi(name); err == nil {
-			return n, nil
-		}
-		if n, ok := look(file, name, 2); ok {
-			return n, nil
-		}
-		return 0, fmt.Errorf("user %q: %s of the image does not know it", user, file)
-	}
+// identity finds the numbers of a user and group in the image, and the home that
+// engines set where the image's environment has none.
+func identity(ctx context.Context, tree *files.Tree, user, group string) (uid, gid int, home string, err error) {
 	if user == "" {
 		user = "0"
 	}
-	if uid, err = number(user, "/etc/passwd"); err != nil {
-		return 0, 0, err
+	account, known := line(ctx, tree, "/etc/passwd", user)
+	uid, err = strconv.Atoi(user)
+	switch {
+	case known:
+		uid, _ = strconv.Atoi(account[2])
+		gid, _ = strconv.Atoi(account[3])
+		home = account[5]
+	case err != nil:
+		return 0, 0, "", fmt.Errorf("user %q: /etc/passwd of the image does not know it", user)
 	}
-	if group != "" {
-		gid, err = number(group, "/etc/group")
-		return uid, gid, err
+	if home == "" {
+		home = "/"
 	}
-	gid, _ = look("/etc/passwd", user, 3)
-	return uid, gid, nil
+	if group == "" {
+		return uid, gid, home, nil
+	}
+	if gid, err = strconv.Atoi(group); err != nil {
+		entry, known := line(ctx, tree, "/etc/group", group)
+		if !known {
+			return 0, 0, "", fmt.Errorf("group %q: /etc/group of the image does not know it", group)
+		}
+		gid, err = strconv.Atoi(entry[2])
+	}
+	return uid, gid, home, err
+}
+
+// line finds an entry of passwd or group by its name or number.
+func line(ctx context.Context, tree *files.Tree, file, name string) ([]string, bool) {
+	fields := map[string]int{"/etc/passwd": 7, "/etc/group": 4}[file]
+	b, err := tree.ReadFile(ctx, file)
+	if err != nil {
+		return nil, false
+	}
+	for text := range strings.Lines(string(b)) {
+		if f := strings.Split(strings.TrimRight(text, "\r\n"), ":"); len(f) == fields && (f[0] == name || f[2] == name) {
+			return f, true
+		}
+	}
+	return nil, false
 }
 
 // sandbox is a copy of an image's tree.
@@ -120,6 +128,7 @@ type sandbox struct {
 	path, dir string
 	workdir   string
 	uid, gid  int
+	home      string
 }
 
 // Close is for [Box].
@@ -129,7 +138,7 @@ func (s *sandbox) Close() error { return os.RemoveAll(s.dir) }
 func (s *sandbox) Run(ctx context.Context, c Command) (*Output, error) {
 	args := []string{"--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "cairn-test",
 		"--uid", strconv.Itoa(s.uid), "--gid", strconv.Itoa(s.gid), "--bind", filepath.Join(s.dir, "root"), "/",
-		"--proc", "/proc", "--dev", "/dev", "--clearenv"}
+		"--proc", "/proc", "--dev", "/dev", "--clearenv", "--setenv", "HOME", s.home}
 	for _, e := range c.Env {
 		name, value, _ := strings.Cut(e, "=")
 		args = append(args, "--setenv", name, value)
