@@ -3,6 +3,7 @@ package assemble
 import (
 	"context"
 
+	"github.com/cairn-dev/cairn/assemble/baseimage"
 	"github.com/cairn-dev/cairn/assemble/config"
 	"github.com/cairn-dev/cairn/assemble/layer"
 	"github.com/cairn-dev/cairn/assemble/rootfs"
@@ -15,6 +16,8 @@ type Planned struct {
 	Arch   config.Arch
 	Tree   *rootfs.Tree
 	Layers *layer.Plan
+	// Base is the image that all that is on top of; nil for none.
+	Base *baseimage.Base
 }
 
 // Plan does what [Build] does before it writes anything. Packages are fetched.
@@ -27,7 +30,7 @@ func Plan(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o Opt
 	}
 	var out []Planned
 	for _, j := range b.jobs {
-		out = append(out, Planned{j.arch, j.tree, j.layers})
+		out = append(out, Planned{j.arch, j.tree, j.layers, j.base})
 	}
 	return out, nil
 }

@@ -55,7 +55,7 @@ func Derive(ctx context.Context, src Source, cfg *config.Config, o Options) (*De
 		}
 	}
 	for _, j := range b.jobs {
-		d.Planned = append(d.Planned, Planned{j.arch, j.tree, j.layers})
+		d.Planned = append(d.Planned, Planned{j.arch, j.tree, j.layers, j.base})
 	}
 	return d, nil
 }

@@ -46,6 +46,8 @@ type Config struct {
 	Keyrings map[string][]string `yaml:"keyrings,omitempty" json:"keyrings,omitempty"`
 	// Format is the file system of the layers. Only "tar" is supported.
 	Format string `yaml:"format,omitempty" json:"format,omitempty"`
+	// Lint is what cairn lint is told of the image. Nothing of it is in the image.
+	Lint Lint `yaml:"lint,omitempty" json:"lint,omitzero"`
 
 	// Sources are the configuration files this one was made from, the
 	// including one first.
@@ -84,6 +86,16 @@ type File struct {
 	Bytes []byte `yaml:"-" json:"-"`
 	// Opened is the file that Source was found at; empty for inline content.
 	Opened string `yaml:"-" json:"-"`
+}
+
+// Lint is the value of lint.
+type Lint struct {
+	// NoShell is whether the image is meant to have no shell, so that one is a
+	// finding.
+	NoShell bool `yaml:"no-shell,omitempty" json:"no-shell,omitempty"`
+	// Ignore are rules whose findings do not count: RULE, or RULE:PATH for a path
+	// in the image, in which * stands for any characters but /.
+	Ignore []string `yaml:"ignore,omitempty" json:"ignore,omitempty"`
 }
 
 // DefaultFileMode is the mode of a file whose entry gives none.

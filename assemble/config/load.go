@@ -217,6 +217,8 @@ func merge(base, c *Config) {
 	if c.Format == "" {
 		c.Format = base.Format
 	}
+	c.Lint.NoShell = c.Lint.NoShell || base.Lint.NoShell && !c.marks.has("lint", "no-shell")
+	c.Lint.Ignore = append(base.Lint.Ignore, c.Lint.Ignore...)
 	for name, keys := range base.Keyrings {
 		if _, ok := c.Keyrings[name]; !ok {
 			if c.Keyrings == nil {

@@ -114,6 +114,8 @@ func otherRules() map[string]rule {
 		"vcs-url":                           {text: checkVCS, merge: mergeNone},
 		"include":                           {text: checkInclude, merge: mergeNone},
 		"format":                            {text: checkFormat, fallback: "tar"},
+		"lint.no-shell":                     {fallback: "false"},
+		"lint.ignore[]":                     {text: checkIgnore},
 		"layering":                          {object: checkLayering, merge: mergeWhole},
 		"layering.strategy":                 {values: []string{StrategyPackage, StrategyOrigin, StrategySingle}, fallback: StrategyPackage},
 		"layering.budget":                   {max: MaxBudget, fallback: "100"},

@@ -40,6 +40,19 @@ type Listing struct {
 // of its digest. The contents of regular files for which keep says so are
 // returned too; keep may be nil.
 func List(ctx context.Context, l v1.Layer, keep func(path string) bool) (*Listing, error) {
+	return ListWith(ctx, l, keep, nil)
+}
+
+// Watcher sees the contents of regular files stream by. Begin is called with the
+// path and the size in bytes, and returns where the content goes, nil for
+// nowhere; End is called with the finished entry of a file that Begin took.
+type Watcher interface {
+	Begin(path string, size int64) io.Writer
+	End(e *apk.Entry)
+}
+
+// ListWith is [List] with a watcher, which may be nil.
+func ListWith(ctx context.Context, l v1.Layer, keep func(path string) bool, watch Watcher) (*Listing, error) {
 	out := &Listing{Kept: map[string][]byte{}}
 	kept := int64(0)
 	err := eachMember(ctx, l, func(h *tar.Header, r io.Reader) error {
@@ -66,9 +79,18 @@ func List(ctx context.Context, l v1.Layer, keep func(path string) bool) (*Listin
 			r = io.TeeReader(r, content)
 			defer func() { out.Kept[name] = []byte(content.String()) }()
 		}
+		watched := false
+		if h.Typeflag == tar.TypeReg && watch != nil {
+			if w := watch.Begin(name, h.Size); w != nil {
+				r, watched = io.TeeReader(r, w), true
+			}
+		}
 		e, err := newEntry(name, h, r)
 		if err != nil {
 			return err
+		}
+		if watched {
+			watch.End(e)
 		}
 		out.Entries = append(out.Entries, *e)
 		return nil

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/cairn-dev/cairn/assemble/config"
+	"github.com/cairn-dev/cairn/assemble/imagetest"
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/apk/apktest"
 	"github.com/cairn-dev/cairn/packages/repository"
@@ -26,7 +27,9 @@ func catalogueFiles(t *testing.T, folder string) []string {
 	if err != nil || len(names) < 5 {
 		t.Fatalf("%s: %d configurations, %v", folder, len(names), err)
 	}
-	return slices.DeleteFunc(names, func(n string) bool { return filepath.Base(n) == "common.yaml" })
+	return slices.DeleteFunc(names, func(n string) bool {
+		return filepath.Base(n) == "common.yaml" || strings.HasSuffix(n, ".test.yaml")
+	})
 }
 
 func TestCatalogueLoads(t *testing.T) {
@@ -59,6 +62,58 @@ func TestCatalogueLoads(t *testing.T) {
 		expected := slices.Sorted(slices.Values(slices.Concat(want, more)))
 		if slices.Sort(found); !slices.Equal(found, expected) {
 			t.Errorf("%s: found %q, expected %q", folder, found, expected)
+		}
+	}
+}
+
+// Every entry has a test file, and every test file an entry: what it asks of the
+// configuration is what that says. What the images are is tested by make
+// e2e-catalogue.
+func TestCatalogueTestFiles(t *testing.T) {
+	shared, err := imagetest.Load(filepath.Join("..", "..", "configs", "shared", "nonroot.test.yaml"))
+	if err != nil || len(shared.FileContent) == 0 {
+		t.Fatal(err)
+	}
+	for _, folder := range []string{"wolfi", "alpine", "debian"} {
+		var want []string
+		for _, name := range catalogueFiles(t, folder) {
+			test := strings.TrimSuffix(name, ".yaml") + ".test.yaml"
+			want = append(want, test)
+			f, err := imagetest.Load(test)
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			cfg, err := config.Load(name, config.Options{})
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			if f.Metadata == nil || f.Metadata.Entrypoint == nil || !slices.Equal(*f.Metadata.Entrypoint, cfg.EntrypointArgs()) {
+				t.Errorf("%s: entrypoint: expected %q", test, cfg.EntrypointArgs())
+			}
+			for _, e := range f.Metadata.Env {
+				if cfg.Environment[e.Key] != e.Value {
+					t.Errorf("%s: %s is %q, expected %q", test, e.Key, e.Value, cfg.Environment[e.Key])
+				}
+			}
+			if f.Cairn == nil || f.Cairn.Packages == nil || len(f.Cairn.Packages.Present) == 0 || f.Cairn.MaxSize == "" {
+				t.Errorf("%s: expected packages and a size", test)
+				continue
+			}
+			shell := slices.ContainsFunc(cfg.Contents.Packages, func(p string) bool { return strings.HasPrefix(p, "busybox") || p == "wolfi-base" })
+			if f.Cairn.NoShell == shell {
+				t.Errorf("%s: noShell is %v, and the configuration has a shell: %v", test, f.Cairn.NoShell, shell)
+			}
+			for _, p := range f.Cairn.Packages.Absent {
+				if slices.Contains(cfg.Contents.Packages, p) {
+					t.Errorf("%s: %s is asked for and must be absent", test, p)
+				}
+			}
+		}
+		found, err := filepath.Glob(filepath.Join("..", "..", "configs", folder, "*.test.yaml"))
+		if slices.Sort(want); err != nil || !slices.Equal(found, want) {
+			t.Errorf("%s: found %q, expected %q", folder, found, want)
 		}
 	}
 }

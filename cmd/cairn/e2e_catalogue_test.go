@@ -57,7 +57,7 @@ func catalogueEntries(t *testing.T, w *world) []catalogueEntry {
 		t.Fatal(err)
 	}
 	for _, name := range names {
-		if n := strings.TrimSuffix(filepath.Base(name), ".yaml"); n != "common" {
+		if n := strings.TrimSuffix(filepath.Base(name), ".yaml"); n != "common" && !strings.HasSuffix(n, ".test") {
 			out = append(out, catalogueEntry{"debian", n, []string{"--repository-append=" + repo, "--keyring-append=" + key}, name})
 		}
 	}
@@ -138,6 +138,7 @@ func TestCatalogue(t *testing.T) {
 		t.Run(c.folder+"/"+c.name, func(t *testing.T) {
 			w := &world{t: t, dir: w.dir}
 			rows = append(rows, c.row(w))
+			c.test(w)
 			c.probe(engine{t}, w, ca, probe, server.Listener.Addr().String())
 		})
 	}
@@ -155,6 +156,26 @@ func (c catalogueEntry) row(w *world) catalogueRow {
 		layers += n
 	}
 	return catalogueRow{c.folder, c.name, bytesText(made.Images[0].Size), made.Images[0].Packages, layers}
+}
+
+// test holds the entry, as it was built, against its test file and the one that
+// all share, commands in the engine included.
+func (c catalogueEntry) test(w *world) {
+	w.t.Helper()
+	list := []string{strings.TrimSuffix(c.config, ".yaml") + ".test.yaml"}
+	if c.user() != 0 {
+		list = append(list, projectFile(w.t, "configs", "shared", "nonroot.test.yaml"))
+	}
+	cmd := w.command(append([]string{"test", "--commands=docker", c.folder + "-" + c.name + "/"}, list...)...)
+	cmd.Env = append(cmd.Env, "DOCKER_HOST="+os.Getenv("DOCKER_HOST"))
+	if code, stdout, stderr := runs(cmd); code != 0 {
+		w.t.Errorf("cairn test: exit code %d: %s%s", code, stdout, stderr)
+	} else {
+		w.t.Log(strings.TrimSpace(stdout))
+	}
+	// Nothing in it that does not work or must not be published.
+	w.cairn("lint", "--fail-on=error", c.folder+"-"+c.name+"/")
+	w.cairn(append([]string{"lint", "--fail-on=error", c.config}, c.args...)...)
 }
 
 // probe builds the entry with the probe in it, runs that, and then what is

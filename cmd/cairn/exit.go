@@ -12,6 +12,7 @@ import (
 	"github.com/cairn-dev/cairn/assemble/config"
 	"github.com/cairn-dev/cairn/assemble/diff"
 	"github.com/cairn-dev/cairn/assemble/image"
+	"github.com/cairn-dev/cairn/assemble/imagetest"
 	"github.com/cairn-dev/cairn/assemble/rebuild"
 	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/packages/apk"
@@ -45,6 +46,8 @@ const (
 	exitStorage     = 8
 	exitMissing     = 9
 	exitNotPinned   = 10
+	exitFindings    = 11
+	exitIncomplete  = 12
 	exitSignal      = 128 // plus the signal's number
 )
 
@@ -59,6 +62,10 @@ func exitCode(err error) int {
 	var signal interrupted
 	if errors.As(err, &signal) {
 		return exitSignal + int(signal.signal)
+	}
+	var end verdict
+	if errors.As(err, &end) {
+		return end.code
 	}
 	for _, c := range classes {
 		if c.is(err) {
@@ -86,7 +93,7 @@ var classes = []struct {
 		return anyOf(err, sign.ErrOptions, diff.ErrPlatform, target.ErrReference, target.ErrAmbiguous)
 	}},
 	{exitConfig, func(err error) bool {
-		return isType[*config.Errors](err) || isType[*policy.Errors](err) || anyOf(err, lock.ErrInvalid, errBadKey,
+		return isType[*config.Errors](err) || isType[*policy.Errors](err) || isType[*imagetest.Errors](err) || anyOf(err, lock.ErrInvalid, errBadKey,
 			definition.ErrDefinition, definition.ErrArch, graph.ErrDuplicate,
 			attest.ErrStatement, pack.ErrSpec, pack.ErrIndex, cosign.ErrConfig, cosign.ErrToken, keys.ErrKey, keys.ErrPassword, keys.ErrExposed, image.ErrNotALayout)
 	}},

@@ -48,7 +48,8 @@ func run(ctx context.Context, args []string, std streams) int {
 	if cause := context.Cause(ctx); errors.Is(err, context.Canceled) && cause != nil {
 		err = cause
 	}
-	if !errors.Is(err, errDiffers) {
+	var end verdict
+	if !errors.Is(err, errDiffers) && !errors.As(err, &end) {
 		printError(std.err, err)
 	}
 	return exitCode(err)

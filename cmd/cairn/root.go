@@ -43,7 +43,8 @@ environment over the file.
 
 Exit codes: 0 success, 1 other failure, 2 usage, 3 bad configuration or lock,
 4 no solution, 5 verification failed, 6 unreachable, 7 stale lock, 8 output or
-storage failure, 9 missing, 10 not pinned, 130 interrupted, 143 terminated.`,
+storage failure, 9 missing, 10 not pinned, 11 findings, 12 not everything could
+be looked at, 130 interrupted, 143 terminated.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
@@ -66,7 +67,7 @@ storage failure, 9 missing, 10 not pinned, 130 interrupted, 143 terminated.`,
 	root.AddCommand(newBuild(a), newPublish(a), newCopy(a), newRebuild(a), newLock(a), newWhy(a), newShow(a), newCache(a), newVersion(a))
 	root.AddCommand(newVerify(a), newPolicy(a), newServe(a))
 	root.AddCommand(newProve(a))
-	root.AddCommand(newDiff(a), newReport(a))
+	root.AddCommand(newDiff(a), newReport(a), newTest(a), newLint(a))
 	root.AddCommand(newKey(a), newSign(a), newAttest(a))
 	root.AddCommand(newPackage(a), newIndex(a))
 	return root

@@ -51,6 +51,7 @@ func scriptParams(dir string) testscript.Params {
 			"key":       cmdKey,
 			"attach":    cmdAttach,
 			"nosockets": cmdNoSockets,
+			"alone":     cmdAlone,
 		},
 	}
 }
@@ -69,6 +70,15 @@ func cmdExitCode(ts *testscript.TestScript, neg bool, args []string) {
 	if code != args[0] {
 		ts.Fatalf("found exit code %s, expected %s", code, args[0])
 	}
+}
+
+// cmdAlone leaves the program alone on PATH, without any other of this machine.
+func cmdAlone(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: alone")
+	}
+	first, _, _ := strings.Cut(ts.Getenv("PATH"), string(os.PathListSeparator))
+	ts.Setenv("PATH", first)
 }
 
 // cmdFlip inverts one bit of a file: flip FILE OFFSET; a negative offset counts
