@@ -82,6 +82,10 @@ e2e-containerd:
 
 # The page of cairn report in a real browser, with an accessibility check, and
 # cairn diff against what umoci unpacks. Screenshots go to /tmp/cairn-report.
+.PHONY: e2e-registry
+e2e-registry:
+	cmd/cairn/e2e/cosign.sh $(E2E_CACHE)
+	CAIRN_E2E=$(E2E_CACHE) $(GO) test -tags e2e -count 1 -v -timeout 10m -run 'TestE2ERegistry$(RUN)' ./cmd/cairn
 .PHONY: e2e-report
 e2e-report:
 	cmd/cairn/e2e/report.sh $(E2E_CACHE)

@@ -30,7 +30,7 @@ func main() {
 	flag.StringVar(&b.cairn, "cairn", "bin/cairn", "the cairn program")
 	flag.StringVar(&b.apko, "apko", "", "the apko program (default: built from the module proxy)")
 	flag.StringVar(&b.deb2apk, "deb2apk", "../shared/tools/deb2apk.py", "converter of Debian packages")
-	flag.IntVar(&b.bumped, "bumped", 12, "number of packages that apko is measured with in bump cases; 0 for all")
+	flag.IntVar(&b.bumped, "bumped", 0, "number of packages that apko is measured with in bump cases; 0 for all")
 	flag.IntVar(&b.runs, "runs", 3, "warm runs; the median counts")
 	reference := flag.String("reference", "", "internal: hash and inflate the packages below this directory")
 	synthetic := flag.String("synthesize", "", "internal: make the synthetic repository in this directory")
