@@ -396,7 +396,7 @@ func TestCommandsThatAreNotRun(t *testing.T) {
 func TestEnvironmentOfEngineOptions(t *testing.T) {
 	s := &scripted{answers: map[string]Output{"app": {}}}
 	f := parse(t, "containerRunOptions: {envVars: [FROM_HERE, NOT_SET]}\ncommandTests: [{name: c, command: app}]")
-	f.envFileContent = []byte("# comment\n\nFILE=from file\nFROM_HERE\n")
+	f.envFileContent = []byte("# comment\n\nFILE=\"from file\"\nFROM_HERE\n")
 	sub := open(t, example())
 	if _, err := Run(t.Context(), sub, []*subject.Image{&sub.Images[0]}, []*File{f}, Options{Runner: s, Getenv: func(name string) string {
 		if name == "FROM_HERE" {
