@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -19,23 +20,23 @@ import (
 // copy of the image's tree that is made for each test. Within it every file
 // belongs to the image's user, and setuid has no effect.
 type Bubblewrap struct {
-	path string
-	dir  string // of the copies
+	program string
+	dir     string // of the copies
 }
 
 // NewBubblewrap looks for bwrap and tries whether it may make a sandbox here.
 // Copies of images go into dir; empty: the directory for temporary files.
 func NewBubblewrap(ctx context.Context, dir string) (*Bubblewrap, error) {
-	path, err := exec.LookPath("bwrap")
+	program, err := exec.LookPath("bwrap")
 	if err != nil {
 		return nil, fmt.Errorf("bubblewrap: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	if out, err := exec.CommandContext(ctx, path, "--unshare-all", "--ro-bind", "/", "/", "--", path, "--version").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, program, "--unshare-all", "--ro-bind", "/", "/", "--", program, "--version").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("bubblewrap: no sandbox can be made: %w: %s", err, strings.TrimSpace(string(out)))
 	}
-	return &Bubblewrap{path: path, dir: dir}, nil
+	return &Bubblewrap{program: program, dir: dir}, nil
 }
 
 // Name is for [Runner].
@@ -55,7 +56,7 @@ func (b *Bubblewrap) Start(ctx context.Context, img *subject.Image, tree *files.
 	if err != nil {
 		return nil, err
 	}
-	box := &sandbox{path: b.path, dir: dir, workdir: img.Config.Config.WorkingDir}
+	box := &sandbox{program: b.program, dir: dir, workdir: img.Config.Config.WorkingDir}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, box.Close())
@@ -73,7 +74,27 @@ func (b *Bubblewrap) Start(ctx context.Context, img *subject.Image, tree *files.
 	if err := os.Mkdir(root, 0o700); err != nil {
 		return nil, err
 	}
-	return box, tree.Unpack(ctx, root)
+	if err := tree.Unpack(ctx, root); err != nil {
+		return nil, err
+	}
+	return box, box.makeWorkdir(root, tree)
+}
+
+// makeWorkdir makes the working directory where the image has none, as engines
+// do.
+func (s *sandbox) makeWorkdir(dir string, tree *files.Tree) (err error) {
+	if s.workdir == "" {
+		s.workdir = "/"
+	}
+	if _, err := tree.Stat(s.workdir); err == nil {
+		return nil
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	return root.MkdirAll(strings.TrimPrefix(path.Clean("/"+s.workdir), "/"), 0o755)
 }
 
 // identity finds the numbers of a user and group in the image, and the home that
@@ -125,10 +146,10 @@ func line(ctx context.Context, tree *files.Tree, file, name string) ([]string, b
 
 // sandbox is a copy of an image's tree.
 type sandbox struct {
-	path, dir string
-	workdir   string
-	uid, gid  int
-	home      string
+	program, dir string
+	workdir      string
+	uid, gid     int
+	home         string
 }
 
 // Close is for [Box].
@@ -143,12 +164,8 @@ func (s *sandbox) Run(ctx context.Context, c Command) (*Output, error) {
 		name, value, _ := strings.Cut(e, "=")
 		args = append(args, "--setenv", name, value)
 	}
-	workdir := s.workdir
-	if workdir == "" {
-		workdir = "/"
-	}
-	args = append(args, "--chdir", workdir, "--")
-	out, err := execute(ctx, s.path, append(args, c.Args...))
+	args = append(args, "--chdir", s.workdir, "--")
+	out, err := execute(ctx, s.program, append(args, c.Args...))
 	if err == nil && out.ExitCode == 1 && strings.HasPrefix(out.Stderr, "bwrap: execvp "+c.Args[0]+": ") {
 		out.ExitCode = 127
 		if strings.Contains(out.Stderr, "Permission denied") {

@@ -214,6 +214,9 @@ func (r *run) environment(x *CommandTest, o *RunOptions) map[string]string {
 		switch {
 		case line == "" || line[0] == '#':
 		case assigned:
+			if n := len(value); n > 1 && (value[0] == '"' || value[0] == '\'') && value[n-1] == value[0] {
+				value = value[1 : n-1]
+			}
 			env[name] = value
 		default:
 			env[name] = getenv(name)

@@ -98,6 +98,9 @@ func (d *decoder) value(key string, n *yaml.Node, v reflect.Value, tag reflect.S
 			d.object(key, n, v)
 		}
 	case reflect.Slice:
+		if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
+			return // files: with nothing behind it is no list
+		}
 		if d.kind(key, n, yaml.SequenceNode, "a list") {
 			d.items(key, n, v, tag)
 		}

@@ -3,6 +3,7 @@ package imagetest
 import (
 	"bytes"
 	"context"
+	"crypto/sha1"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -253,6 +254,17 @@ func layerSizes(t *testing.T, img subjecttest.Image) (sum int64) {
 	return sum
 }
 
+// What a package brings is the same in every build; what was changed since is not.
+func TestReproducibleFilesOfPackages(t *testing.T) {
+	for content, want := range map[string]string{"alpine": "passed: reproducible\n", "build-host-7": "failed: reproducible\n  /etc/hostname: names the build's machine (of package layout)\n"} {
+		img := example()
+		img.Layers = append(img.Layers, subjecttest.Layer{Members: []string{"f etc/hostname 0644 " + content}, Installed: []apk.InstalledPackage{{
+			Package: apk.Package{Name: "layout", Version: "1-r0", Arch: "x86_64"},
+			Dirs:    []apk.InstalledDir{{Path: "etc", Files: []apk.InstalledFile{{Name: "hostname", Mode: 0o644, SHA1: sha1.Sum([]byte("alpine"))}}}}}}})
+		check(t, img, "cairn: {reproducible: true}", want)
+	}
+}
+
 // A clock that ran on after the image was made shows.
 func TestReproducibleTimes(t *testing.T) {
 	s := open(t, example())
@@ -384,7 +396,7 @@ func TestCommandsThatAreNotRun(t *testing.T) {
 func TestEnvironmentOfEngineOptions(t *testing.T) {
 	s := &scripted{answers: map[string]Output{"app": {}}}
 	f := parse(t, "containerRunOptions: {envVars: [FROM_HERE, NOT_SET]}\ncommandTests: [{name: c, command: app}]")
-	f.envFileContent = []byte("# comment\n\nFILE=from file\nFROM_HERE\n")
+	f.envFileContent = []byte("# comment\n\nFILE=\"from file\"\nFROM_HERE\n")
 	sub := open(t, example())
 	if _, err := Run(t.Context(), sub, []*subject.Image{&sub.Images[0]}, []*File{f}, Options{Runner: s, Getenv: func(name string) string {
 		if name == "FROM_HERE" {

@@ -22,14 +22,15 @@ const maxFile = 1 << 20
 // pattern is a regular expression of a test file.
 type pattern = *regexp.Regexp
 
-// Load reads and checks a test file. The error is *[Errors] when the file is at
-// fault.
-func Load(path string) (*File, error) {
+// Load reads and checks a test file. The files that it names are looked for
+// beside it, and then in more directories. The error is *[Errors] when the file
+// is at fault.
+func Load(path string, more ...string) (*File, error) {
 	text, err := readLimited(path)
 	if err != nil {
 		return nil, err
 	}
-	return Parse(path, text, filepath.Dir(path))
+	return Parse(path, text, append([]string{filepath.Dir(path)}, more...)...)
 }
 
 func readLimited(path string) ([]byte, error) {
@@ -48,8 +49,8 @@ func readLimited(path string) ([]byte, error) {
 	return text, nil
 }
 
-// Parse checks a test file; dir is where the files that it names are looked for.
-func Parse(name string, text []byte, dir string) (*File, error) {
+// Parse checks a test file; dirs are where the files that it names are looked for.
+func Parse(name string, text []byte, dirs ...string) (*File, error) {
 	r := &problems{file: name, places: map[string]at{}}
 	f := &File{}
 	if root := document(r, text); root != nil {
@@ -61,7 +62,7 @@ func Parse(name string, text []byte, dir string) (*File, error) {
 		} else {
 			d.value("", root, reflect.ValueOf(f).Elem(), "")
 		}
-		f.Name, f.places, f.patterns, f.dir = name, r.places, map[string]pattern{}, dir
+		f.Name, f.places, f.patterns, f.dirs = name, r.places, map[string]pattern{}, dirs
 		checker{r, f}.all()
 	}
 	if err := r.err(); err != nil {
@@ -233,11 +234,7 @@ func (c checker) metadata(m *MetadataTest) {
 
 func (c checker) runOptions(o *RunOptions) {
 	if o.EnvFile != "" {
-		path := o.EnvFile
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(c.f.dir, path)
-		}
-		text, err := readLimited(path)
+		text, err := c.f.open(o.EnvFile)
 		if err != nil {
 			c.bad("containerRunOptions.envFile", "cannot be read", err.Error(), "")
 		}
@@ -248,6 +245,25 @@ func (c checker) runOptions(o *RunOptions) {
 			c.bad(fmt.Sprintf("containerRunOptions.bindMounts[%d]", i), "not a bind mount", fmt.Sprintf("found %q, expected DIR:/PATH", m), "")
 		}
 	}
+}
+
+// open reads a file that the test file names, in the first place that has it. The
+// error is that of the first place.
+func (f *File) open(name string) ([]byte, error) {
+	if filepath.IsAbs(name) || len(f.dirs) == 0 {
+		return readLimited(name)
+	}
+	var first error
+	for _, dir := range f.dirs {
+		text, err := readLimited(filepath.Join(dir, name))
+		if err == nil {
+			return text, nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return nil, first
 }
 
 func (c checker) own(o *Own) {

@@ -2,10 +2,13 @@ package imagetest
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/cairn-dev/cairn/packages/apk/apktest"
 )
 
 func TestBadFiles(t *testing.T) {
@@ -76,8 +79,35 @@ func TestLoadReadsWithinLimits(t *testing.T) {
 			t.Errorf("found %v, %v, expected %q", f, err, want)
 		}
 	}
+	// Beside the file, then elsewhere.
+	if f, err := Parse("x", []byte("schemaVersion: 2.0.0\ncontainerRunOptions: {envFile: env}\nlicenseTests: [{debian: true, files: }]"), t.TempDir(), dir); err != nil || string(f.envFileContent) != "A=1" {
+		t.Errorf("found %v, %v", f, err)
+	}
 	if _, err := Load(filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("found %v", err)
+	}
+}
+
+// The files that Google's distroless images are tested with are read as they are.
+func TestFilesOfDistroless(t *testing.T) {
+	n := 0
+	err := filepath.WalkDir(apktest.Data(t, "distroless"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(path) != ".yaml" {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil || !strings.Contains(string(b), "schemaVersion") {
+			return err
+		}
+		n++
+		f, err := Load(path)
+		if err == nil && len(f.Commands)+len(f.FileExistence)+len(f.FileContent) == 0 && f.Metadata == nil {
+			t.Errorf("%s: no test in it", path)
+		}
+		return err
+	})
+	if err != nil || n < 10 {
+		t.Errorf("%d files: %v", n, err)
 	}
 }
 

@@ -121,6 +121,10 @@ func TestBubblewrap(t *testing.T) {
 	if got := outcome(r); got != "passed: user\n" {
 		t.Error(got)
 	}
+	img.Config.WorkingDir = "/made/for/it"
+	if got := outcome(on(t, img, "commandTests: [{name: workdir, command: tool, args: [who], expectedOutput: [' /made/for/it ']}]", Options{Runner: b})); got != "passed: workdir\n" {
+		t.Error(got)
+	}
 	for _, c := range []struct{ options, want string }{
 		{"user: nobody", "failed: c\n  user \"nobody\": /etc/passwd of the image does not know it\n"},
 		{"privileged: true", "not run: c\n  bubblewrap: containerRunOptions.privileged: not possible\n"},

@@ -18,7 +18,7 @@ type File struct {
 	Cairn          *Own            `yaml:"cairn"`
 	places         map[string]at   // where each value stands
 	patterns       map[string]pattern
-	dir            string // relative paths are from here
+	dirs           []string // relative paths are from here
 	envFileContent []byte
 }
 

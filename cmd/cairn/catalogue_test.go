@@ -13,6 +13,7 @@ import (
 
 	"github.com/cairn-dev/cairn/assemble/config"
 	"github.com/cairn-dev/cairn/assemble/imagetest"
+	"github.com/cairn-dev/cairn/assemble/lint"
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/apk/apktest"
 	"github.com/cairn-dev/cairn/packages/repository"
@@ -102,8 +103,11 @@ func TestCatalogueTestFiles(t *testing.T) {
 				continue
 			}
 			shell := slices.ContainsFunc(cfg.Contents.Packages, func(p string) bool { return strings.HasPrefix(p, "busybox") || p == "wolfi-base" })
-			if f.Cairn.NoShell == shell {
-				t.Errorf("%s: noShell is %v, and the configuration has a shell: %v", test, f.Cairn.NoShell, shell)
+			if f.Cairn.NoShell == shell || cfg.Lint.NoShell == shell {
+				t.Errorf("%s: noShell is %v and lint.no-shell %v, and the configuration has a shell: %v", test, f.Cairn.NoShell, cfg.Lint.NoShell, shell)
+			}
+			if err := lint.CheckIgnore(cfg.Lint.Ignore); err != nil {
+				t.Errorf("%s: %v", name, err)
 			}
 			for _, p := range f.Cairn.Packages.Absent {
 				if slices.Contains(cfg.Contents.Packages, p) {

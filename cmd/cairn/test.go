@@ -81,7 +81,7 @@ func (t *testFlags) run(ctx context.Context, a *app, name string, list []string)
 	var files []*imagetest.File
 	commands := false
 	for _, path := range list {
-		f, err := imagetest.Load(a.at(path))
+		f, err := imagetest.Load(a.at(path), a.at("."))
 		if err != nil {
 			return err
 		}
