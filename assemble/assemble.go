@@ -26,6 +26,8 @@
 package assemble
 
 import (
+	"context"
+	"io"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -63,6 +65,10 @@ type Options struct {
 	// Bases are the base images by architecture (apk's spelling), in place of those
 	// that the configuration names: where they come with a rebuild kit.
 	Bases map[string]*baseimage.Base
+	// PackageFile, where it is set, gives package files before their repositories are
+	// asked, such as a mirror's; [store.ErrNotFound] is for those that it has not. Only
+	// a given lock's packages are looked for.
+	PackageFile func(ctx context.Context, p *lock.Package) (io.ReadCloser, error)
 	// Weights are observed update rates by origin, for the layer plan.
 	Weights map[string]float64
 	// Compat is "apko" for apko's single-layer output, else empty.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -123,6 +124,8 @@ type job struct {
 	compat   string
 	unsafe   packages.Unsafe
 	base     *baseimage.Base // nil for none
+	// packageFile is Options.PackageFile.
+	packageFile func(ctx context.Context, p *lock.Package) (io.ReadCloser, error)
 
 	receipts []*store.Receipt
 	tree     *rootfs.Tree
@@ -164,7 +167,7 @@ func (b *builder) fetch(ctx context.Context) error {
 	b.result.Lock = b.lock
 	for _, arch := range b.cfg.Architectures() {
 		j := &job{source: b.source, cfg: b.cfg, lock: b.lock, arch: arch, weights: b.options.Weights, unsafe: b.options.Unsafe.packages(),
-			base: b.bases[arch.APK], previous: b.lock.Segments(arch.APK), created: b.options.Created, asked: b.options.Created, compat: b.options.Compat}
+			base: b.bases[arch.APK], previous: b.lock.Segments(arch.APK), created: b.options.Created, asked: b.options.Created, compat: b.options.Compat, packageFile: b.options.PackageFile}
 		if err := j.fetch(ctx); err != nil {
 			return err
 		}
@@ -246,7 +249,7 @@ func (j *job) fetch(ctx context.Context) error {
 	}
 	var err error
 	if j.receipts, err = j.source.Fetch(ctx, j.lock, j.arch.APK, packages.FetchOptions{
-		Repositories: slices.Concat(j.cfg.Contents.BuildRepositories, j.cfg.Contents.Repositories), Unsafe: j.unsafe,
+		Repositories: slices.Concat(j.cfg.Contents.BuildRepositories, j.cfg.Contents.Repositories), Unsafe: j.unsafe, Open: j.packageFile,
 	}); err != nil {
 		return err
 	}

@@ -36,7 +36,6 @@ type elsewhere struct {
 func (e *elsewhere) Fetch(ctx context.Context, l *lock.Lock, arch string, o packages.FetchOptions) ([]*store.Receipt, error) {
 	e.lock, e.options = l, o
 	o.Receipt = e.receipt
-	o.Open = nil
 	return e.Workspace.Fetch(ctx, l, arch, o)
 }
 
@@ -78,7 +77,11 @@ func (e *elsewhere) bring(ctx context.Context, list []*store.Receipt) error {
 	}
 	o := e.options
 	o.Open = func(ctx context.Context, p *lock.Package) (io.ReadCloser, error) {
-		return e.open(ctx, missing[p.Cairn.Receipt.String()])
+		rc, err := e.open(ctx, missing[p.Cairn.Receipt.String()])
+		if errors.Is(err, store.ErrNotFound) && e.options.Open != nil {
+			return e.options.Open(ctx, p)
+		}
+		return rc, err
 	}
 	for _, arch := range e.lock.Architectures() {
 		l := *e.lock

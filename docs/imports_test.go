@@ -96,6 +96,7 @@ var allowed = map[string][]string{
 	"assemble/lint":       {"assemble/baseimage", "assemble/config", "assemble/files", "assemble/generate/ldcache", "assemble/rootfs", "assemble/subject", "packages/apk", "packages/lock", "packages/spelling"},
 	"assemble/diff":       {"assemble/config", "assemble/image", "assemble/rootfs", "assemble/subject", "packages/apk", "packages/lock"},
 	"assemble/rebuild":    {"assemble", "assemble/baseimage", "assemble/config", "assemble/image", "assemble/kit", "assemble/layer", "packages", "packages/apk", "packages/store"},
+	"assemble/mirror":     {"assemble/target", "packages", "packages/apk", "packages/lock", "packages/repository", "packages/store"},
 	"assemble/receipts":   {"assemble/layer", "assemble/target", "packages/apk", "packages/store"},
 	"assemble/report":     {"assemble/diff", "assemble/image", "assemble/kit", "assemble/rootfs", "assemble/subject", "packages/apk"},
 	"sign/keys":           {},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -37,6 +38,7 @@ type buildFlags struct {
 
 	provenance string
 	builder    string
+	mirror     string
 }
 
 func newBuild(a *app) *cobra.Command {
@@ -78,6 +80,7 @@ when the configuration has changed since; cairn lock renews it.`,
 func (b *buildFlags) registerImage(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&b.buildDate, "build-date", "", "creation `time` of the image, RFC 3339 (default: SOURCE_DATE_EPOCH, else the newest package's)")
+	f.StringVar(&b.mirror, "mirror", "", "take the packages of the lock from this `mirror`, a directory or a reference, where it has them; see cairn mirror")
 	f.StringVar(&b.author, "author", "", "author of the image and creator of its SBOMs, as in \"Organization: Example\"")
 }
 
@@ -90,7 +93,7 @@ func (b *buildFlags) run(cmd *cobra.Command, a *app, args []string) error {
 		return err
 	}
 	in := provenance.Input{Builder: b.builder}
-	if err := b.with(a, args[0], o, func(ws *packages.Workspace, cfg *config.Config, o assemble.Options) (err error) {
+	if err := b.with(cmd.Context(), a, args[0], o, func(ws *packages.Workspace, cfg *config.Config, o assemble.Options) (err error) {
 		in.Started, in.Config, in.Options = time.Now(), cfg, o
 		in.Result, err = assemble.Build(cmd.Context(), ws, cfg, o)
 		return err
@@ -105,13 +108,20 @@ func (b *buildFlags) run(cmd *cobra.Command, a *app, args []string) error {
 
 // with reads a configuration and its lock, and runs do with what a build needs,
 // while progress is shown.
-func (b *buildFlags) with(a *app, path string, o assemble.Options, do func(*packages.Workspace, *config.Config, assemble.Options) error) error {
+func (b *buildFlags) with(ctx context.Context, a *app, path string, o assemble.Options, do func(*packages.Workspace, *config.Config, assemble.Options) error) error {
 	cfg, err := b.load(a, path)
 	if err != nil {
 		return err
 	}
 	if o.Lock, err = b.readLock(a, path); err != nil {
 		return err
+	}
+	if b.mirror != "" {
+		m, err := b.openMirror(ctx, a, o.Lock)
+		if err != nil {
+			return err
+		}
+		o.PackageFile = m.Package
 	}
 	p := newProgress(a)
 	defer p.stop()
@@ -186,6 +196,26 @@ func (b *buildFlags) sbomDir(a *app, said bool) string {
 		return filepath.Clean(a.workdir)
 	}
 	return a.at(b.sbomPath)
+}
+
+// locked finds the configuration of a lock that was given in its place: the one that
+// the lock names, beside it.
+func (in *inputFlags) locked(a *app, path string) (string, error) {
+	if !strings.HasSuffix(path, ".json") {
+		return path, nil
+	}
+	l, err := lock.ReadFile(a.at(path))
+	if err != nil {
+		return "", err
+	}
+	if in.lockfile != "" {
+		return "", usageError{fmt.Errorf("--lockfile: found %s and the lock %s, expected one of them", in.lockfile, path)}
+	}
+	in.lockfile = path
+	if l.Config.Name == "" {
+		return "", fmt.Errorf("lock %s: names no configuration: %w\nhint: give the configuration, and the lock with --lockfile", path, lock.ErrInvalid)
+	}
+	return filepath.Join(filepath.Dir(path), filepath.Base(l.Config.Name)), nil
 }
 
 // readLock reads the lock that --lockfile names, or the one beside the

@@ -13,6 +13,7 @@ import (
 	"github.com/cairn-dev/cairn/assemble/diff"
 	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/assemble/imagetest"
+	"github.com/cairn-dev/cairn/assemble/mirror"
 	"github.com/cairn-dev/cairn/assemble/rebuild"
 	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/packages/apk"
@@ -82,7 +83,7 @@ var classes = []struct {
 	{exitUsage, isType[usageError]},
 	{exitUnverified, func(err error) bool { return anyOf(err, proof.ErrUnproved, rebuild.ErrDiffers) }},
 	{exitNotPinned, func(err error) bool { return anyOf(err, proof.ErrNotPinned, proof.ErrNeedsFull) }},
-	{exitMissing, func(err error) bool { return errors.Is(err, proof.ErrNoKit) }},
+	{exitMissing, func(err error) bool { return anyOf(err, proof.ErrNoKit, mirror.ErrNotMirror) }},
 	{exitStale, isType[*assemble.StaleError]},
 	{exitUnverified, func(err error) bool {
 		return isType[*baseimage.LayerError](err) || errors.Is(err, image.ErrBlobChanged)

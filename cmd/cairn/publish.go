@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -18,7 +17,6 @@ import (
 	"github.com/cairn-dev/cairn/assemble/config"
 	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/packages"
-	"github.com/cairn-dev/cairn/packages/lock"
 	"github.com/cairn-dev/cairn/sign"
 	"github.com/cairn-dev/cairn/sign/provenance"
 )
@@ -150,7 +148,7 @@ func (p *publishFlags) signImage(ctx context.Context, a *app, image string, list
 }
 
 func (p *publishFlags) fromConfig(cmd *cobra.Command, a *app, path string, o assemble.PublishOptions) (err error) {
-	if path, err = p.locked(a, path); err != nil {
+	if path, err = p.build.locked(a, path); err != nil {
 		return err
 	}
 	bo, err := p.build.options(a, false, []string{path})
@@ -167,7 +165,7 @@ func (p *publishFlags) fromConfig(cmd *cobra.Command, a *app, path string, o ass
 	}
 	var list []assemble.Published
 	in := provenance.Input{Builder: p.build.builder}
-	if err := p.build.with(a, path, bo, func(ws *packages.Workspace, cfg *config.Config, bo assemble.Options) (err error) {
+	if err := p.build.with(cmd.Context(), a, path, bo, func(ws *packages.Workspace, cfg *config.Config, bo assemble.Options) (err error) {
 		in.Started, in.Config, in.Options = time.Now(), cfg, bo
 		o.Progress = bo.Progress
 		var attestations []sign.Attestation
@@ -195,26 +193,6 @@ func (p *publishFlags) fromConfig(cmd *cobra.Command, a *app, path string, o ass
 		out[i].Published = l
 	}
 	return printCopied(a, out)
-}
-
-// locked finds the configuration of a lock that was given in its place: the one that
-// the lock names, beside it.
-func (p *publishFlags) locked(a *app, path string) (string, error) {
-	if !strings.HasSuffix(path, ".json") {
-		return path, nil
-	}
-	l, err := lock.ReadFile(a.at(path))
-	if err != nil {
-		return "", err
-	}
-	if p.build.lockfile != "" {
-		return "", usageError{fmt.Errorf("--lockfile: found %s and the lock %s, expected one of them", p.build.lockfile, path)}
-	}
-	p.build.lockfile = path
-	if l.Config.Name == "" {
-		return "", fmt.Errorf("lock %s: names no configuration: %w\nhint: give the configuration, and the lock with --lockfile", path, lock.ErrInvalid)
-	}
-	return filepath.Join(filepath.Dir(path), filepath.Base(l.Config.Name)), nil
 }
 
 // statements are what --attest knows: the predicate type of each.

@@ -28,18 +28,45 @@ const storySpec = "package app 1.0-r0\ndir usr 755\nfile usr/app 755 hello\n"
 // storyBlock is a fenced block: its language, the file's name after it, its text.
 var storyBlock = regexp.MustCompile("(?ms)^```(\\w+)(?: (\\S+))?\n(.*?)^```$")
 
+// storyConfigs are the configurations of documents that show none.
+const storyConfigs = `-- image.yaml --
+contents:
+  repositories: [repo]
+  keyring: [repo/test.rsa.pub]
+  packages: [app]
+archs: [x86_64]
+-- other.yaml --
+contents:
+  repositories: [repo]
+  keyring: [repo/test.rsa.pub]
+  packages: [app]
+archs: [x86_64]
+cmd: other
+`
+
+var plainComment = regexp.MustCompile(` {2,}# .*$`)
+
 var exitComment = regexp.MustCompile(`\s*# exit code (\d+)$`)
 
-// TestVerifyStory runs the commands of docs/verify.md in order, with the files
-// that stand in it, and compares what they print with what it shows.
-func TestVerifyStory(t *testing.T) {
-	text, err := os.ReadFile("../../docs/verify.md")
+// TestStories run the commands of documents in order, with the files that stand in
+// them, and compare what they print with what is shown.
+func TestStories(t *testing.T) {
+	for _, name := range []string{"verify", "publish", "receipts", "rebuild", "mirror"} {
+		t.Run(name, func(t *testing.T) { tellStory(t, "../../docs/"+name+".md") })
+	}
+}
+
+func tellStory(t *testing.T, document string) {
+	text, err := os.ReadFile(document)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var script strings.Builder
 	script.WriteString("apkrepo repo spec\nregistry\nenv CAIRN_PASSWORD=secret\n")
 	files := []string{"-- spec --\n" + storySpec}
+	if !strings.Contains(string(text), "yaml image.yaml") {
+		files = append(files, storyConfigs)
+	}
 	var shown []string
 	for _, m := range storyBlock.FindAllStringSubmatch(string(text), -1) {
 		language, name, body := m[1], m[2], m[3]
@@ -84,7 +111,9 @@ func storyLine(line string) string {
 	if m := exitComment.FindStringSubmatch(line); m != nil {
 		code, line = m[1], exitComment.ReplaceAllString(line, "")
 	}
+	line = plainComment.ReplaceAllString(line, "")
 	line = strings.ReplaceAll(line, storyRegistry, "$REGISTRY")
+	line = strings.ReplaceAll(line, "mirror.example", "$REGISTRY/mirror")
 	if rest, ok := strings.CutPrefix(line, "crane push "); ok {
 		return "push " + rest
 	}
