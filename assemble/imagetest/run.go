@@ -148,7 +148,7 @@ func (r *run) do(ctx context.Context, kind, name, key string, body func(*test)) 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	t := &test{Result{Kind: kind, Name: name, Line: r.file.places[key].line, Status: Passed}}
+	t := &test{Result{Kind: kind, Name: name, Line: r.file.report.Line(key), Status: Passed}}
 	started := time.Now()
 	body(t)
 	if err := ctx.Err(); err != nil {
