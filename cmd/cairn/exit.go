@@ -8,11 +8,13 @@ import (
 	"syscall"
 
 	"github.com/cairn-dev/cairn/assemble"
+	"github.com/cairn-dev/cairn/assemble/advisory"
 	"github.com/cairn-dev/cairn/assemble/baseimage"
 	"github.com/cairn-dev/cairn/assemble/config"
 	"github.com/cairn-dev/cairn/assemble/diff"
 	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/assemble/mirror"
+	"github.com/cairn-dev/cairn/assemble/quickview"
 	"github.com/cairn-dev/cairn/assemble/rebuild"
 	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/packages/apk"
@@ -109,10 +111,10 @@ var classes = []struct {
 		return isType[*repository.UnknownKeyError](err) || isType[*repository.SignatureError](err) ||
 			isType[*repository.FormatError](err) || isType[*repository.RollbackError](err) ||
 			anyOf(err, apk.ErrNotPackage, apk.ErrVersion3, apk.ErrTooLarge, apk.ErrIndex, apk.ErrPkgInfo, apk.ErrSignature,
-				repository.ErrUnsigned, repository.ErrLimit, cosign.ErrSelfCheck, sign.ErrNotVerified, target.ErrMismatch, target.ErrLimit, target.ErrMalformed, store.ErrHostile, store.ErrMismatch, store.ErrMalformed, store.ErrCorrupt, pack.ErrDataHash)
+				repository.ErrUnsigned, repository.ErrLimit, advisory.ErrFeed, quickview.ErrSBOM, cosign.ErrSelfCheck, sign.ErrNotVerified, target.ErrMismatch, target.ErrLimit, target.ErrMalformed, store.ErrHostile, store.ErrMismatch, store.ErrMalformed, store.ErrCorrupt, pack.ErrDataHash)
 	}},
 	{exitUnreachable, func(err error) bool {
-		return anyOf(err, target.ErrUnreachable, cosign.ErrService) || isType[*repository.HTTPError](err) || isType[*net.OpError](err) || isType[*net.DNSError](err) ||
+		return anyOf(err, target.ErrUnreachable, cosign.ErrService, advisory.ErrFetch) || isType[*repository.HTTPError](err) || isType[*net.OpError](err) || isType[*net.DNSError](err) ||
 			anyOf(err, repository.ErrOffline, repository.ErrNotFound, image.ErrNoEngine, store.ErrNotFound, context.DeadlineExceeded)
 	}},
 	{exitStorage, func(err error) bool { return errors.Is(err, fs.ErrPermission) }},

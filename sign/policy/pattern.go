@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/cairn-dev/cairn/assemble/vex"
 )
 
 // pattern matches names: * within one part, ** across parts.
@@ -57,13 +59,7 @@ func matchAny(list []pattern, s string) bool {
 // Repository spells a repository the way patterns are matched against it, with
 // its registry: "alpine" is "index.docker.io/library/alpine".
 func Repository(s string) string {
-	if r, err := name.ParseReference(s); err == nil {
-		return r.Context().Name()
-	}
-	if r, err := name.NewRepository(s); err == nil {
-		return r.Name()
-	}
-	return s
+	return vex.Repository(s)
 }
 
 // spelled puts docker.io into the spelling of ggcr.

@@ -11,6 +11,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/cairn-dev/cairn/assemble/vex"
 	"github.com/cairn-dev/cairn/sign/verify"
 )
 
@@ -103,11 +104,15 @@ func (ev *evaluation) tooOld(c verify.Checked) string {
 func (ev *evaluation) unaccepted(s checkedSubject, list []finding) []finding {
 	f := ev.file.Vulnerabilities
 	most := severity(f.MaxSeverity)
-	explained := readVEX(s.statements(verify.PredicateOpenVEX))
-	image := vexImage{ev.in.Repository, []v1.Hash{ev.in.Subjects[0].Digest, s.Digest}}
+	var documents [][]byte
+	for _, c := range s.statements(verify.PredicateOpenVEX) {
+		documents = append(documents, c.Statement.Predicate)
+	}
+	explained := vex.Parse(documents...)
+	image := vex.Image{Repository: ev.in.Repository, Digests: []v1.Hash{ev.in.Subjects[0].Digest, s.Digest}}
 	var out []finding
 	for _, v := range list {
-		if severity(v.severity) > most && !slices.Contains(f.Ignore, v.id) && !explained.excuse(v, image) {
+		if severity(v.severity) > most && !slices.Contains(f.Ignore, v.id) && explained.Excuse(vex.Finding{Names: []string{v.id}, PURL: v.purl}, image) == nil {
 			out = append(out, v)
 		}
 	}

@@ -1,19 +1,16 @@
-package policy
+package vex
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-
-	"github.com/cairn-dev/cairn/sign/verify"
 )
 
-func vexOf(statements ...string) vexStatements {
+func vexOf(statements ...string) Statements {
 	doc := fmt.Sprintf(`{"timestamp": "2026-01-01T00:00:00Z", "statements": [%s]}`, strings.Join(statements, ", "))
-	return readVEX([]verify.Checked{{Statement: &verify.Statement{Predicate: json.RawMessage(doc)}}})
+	return Parse([]byte(doc))
 }
 
 // A statement excuses a finding only where it is about the image, or about the
@@ -21,8 +18,8 @@ func vexOf(statements ...string) vexStatements {
 func TestVEXProducts(t *testing.T) {
 	hex := strings.Repeat("ab", 32)
 	other := strings.Repeat("cd", 32)
-	image := vexImage{"ghcr.io/acme/app", []v1.Hash{{Algorithm: "sha256", Hex: strings.Repeat("12", 32)}, {Algorithm: "sha256", Hex: hex}}}
-	f := finding{"CVE-1", "high", "pkg:apk/wolfi/openssl@3.0.8-r0?arch=x86_64"}
+	image := Image{"ghcr.io/acme/app", []v1.Hash{{Algorithm: "sha256", Hex: strings.Repeat("12", 32)}, {Algorithm: "sha256", Hex: hex}}}
+	f := Finding{[]string{"CVE-1"}, "pkg:apk/wolfi/openssl@3.0.8-r0?arch=x86_64"}
 	for _, c := range []struct {
 		name, statement string
 		want            bool
@@ -49,12 +46,12 @@ func TestVEXProducts(t *testing.T) {
 		{"one of several", `{"vulnerability": "CVE-1", "status": "not_affected", "products": ["pkg:apk/wolfi/zlib", "pkg:apk/wolfi/openssl"]}`, true},
 		{"products of another shape", `{"vulnerability": "CVE-1", "status": "not_affected", "products": [7]}`, false},
 	} {
-		if got := vexOf(c.statement).excuse(f, image); got != c.want {
+		if got := vexOf(c.statement).Excuse(f, image) != nil; got != c.want {
 			t.Errorf("%s: found %v", c.name, got)
 		}
 	}
 	known := `{"vulnerability": "CVE-1", "status": "not_affected", "products": ["pkg:apk/wolfi/openssl"]}`
-	if vexOf(known).excuse(finding{"CVE-1", "high", ""}, image) {
+	if vexOf(known).Excuse(Finding{[]string{"CVE-1"}, ""}, image) != nil {
 		t.Error("a scan that does not say what has the finding is excused")
 	}
 }
@@ -62,7 +59,7 @@ func TestVEXProducts(t *testing.T) {
 // The latest statement that is about the finding decides, whatever its place and
 // however its time is written.
 func TestLatestVEXStatementDecides(t *testing.T) {
-	f := finding{"CVE-1", "high", "pkg:apk/wolfi/openssl@3.0.8-r0"}
+	f := Finding{[]string{"CVE-1"}, "pkg:apk/wolfi/openssl@3.0.8-r0"}
 	affected := `{"vulnerability": "CVE-1", "status": "affected", "timestamp": "2026-02-01T00:00:00+09:00"}`
 	earlier := `{"vulnerability": "CVE-1", "status": "not_affected", "timestamp": "2026-01-31T12:00:00Z"}`
 	later := `{"vulnerability": "CVE-1", "status": "not_affected", "timestamp": "2026-01-31T16:00:00Z"}`
@@ -74,7 +71,7 @@ func TestLatestVEXStatementDecides(t *testing.T) {
 		{[]string{affected, earlier}, false}, {[]string{earlier, affected}, false},
 		{[]string{later, affected}, true}, {[]string{later, elsewhere}, true}, {nil, false},
 	} {
-		if got := vexOf(c.list...).excuse(f, vexImage{}); got != c.want {
+		if got := vexOf(c.list...).Excuse(f, Image{}) != nil; got != c.want {
 			t.Errorf("%v: found %v", c.list, got)
 		}
 	}
@@ -84,8 +81,8 @@ func FuzzVEX(f *testing.F) {
 	f.Add(`{"timestamp": "2026-01-01T00:00:00Z", "statements": [{"vulnerability": {"name": "CVE-1"}, "status": "fixed", "products": [{"@id": "pkg:apk/wolfi/openssl"}]}]}`)
 	f.Add(`{"statements": [{"vulnerability": "CVE-1", "products": ["x"], "subcomponents": [1]}]}`)
 	f.Fuzz(func(t *testing.T, doc string) {
-		list := readVEX([]verify.Checked{{Statement: &verify.Statement{Predicate: json.RawMessage(doc)}}})
-		if list.excuse(finding{"CVE-unheard-of", "high", "pkg:apk/wolfi/openssl@1"}, vexImage{}) && !strings.Contains(strings.ToLower(doc), "unheard") && !strings.Contains(doc, `\u`) {
+		list := Parse([]byte(doc))
+		if list.Excuse(Finding{[]string{"CVE-unheard-of"}, "pkg:apk/wolfi/openssl@1"}, Image{}) != nil && !strings.Contains(strings.ToLower(doc), "unheard") && !strings.Contains(doc, `\u`) {
 			t.Errorf("excused by %s", doc)
 		}
 	})
