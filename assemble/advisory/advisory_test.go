@@ -76,31 +76,31 @@ func TestMatch(t *testing.T) {
 		p    Package
 		want string
 	}{
-		{"affected", []string{record("CGA-1", `"upstream": ["CVE-1"],`, about("a", "", fixed("1-r2")))}, Package{Name: "a", Version: "1-r1"}, "CVE-1  a fixed 1-r2"},
+		{"affected", []string{record("CGA-1", `"upstream": ["CVE-1"],`, about("a", "", fixed("1-r2")))}, Package{Name: "a", Version: "1-r1"}, "CVE-1 ? a fixed 1-r2"},
 		{"fixed", []string{record("CGA-1", "", about("a", "", fixed("1-r2")))}, Package{Name: "a", Version: "1-r2"}, ""},
-		{"apk's order, not that of letters", []string{record("CGA-1", "", about("a", "", fixed("1-r10")))}, Package{Name: "a", Version: "1-r9"}, "CGA-1  a fixed 1-r10"},
+		{"apk's order, not that of letters", []string{record("CGA-1", "", about("a", "", fixed("1-r10")))}, Package{Name: "a", Version: "1-r9"}, "CGA-1 ? a fixed 1-r10"},
 		{"apk's order the other way", []string{record("CGA-1", "", about("a", "", fixed("1-r9")))}, Package{Name: "a", Version: "1-r10"}, ""},
 		{"a false alarm", []string{record("CGA-1", "", about("a", "", fixed("0")))}, Package{Name: "a", Version: "1-r1"}, ""},
-		{"no fix", []string{record("CGA-1", "", about("a", "", unfixed))}, Package{Name: "a", Version: "1-r1"}, "CGA-1  a"},
-		{"another architecture's fix", []string{record("CGA-1", "", about("a", "aarch64", fixed("1-r1")), about("a", "x86_64", fixed("1-r8")))}, Package{Name: "a", Version: "1-r7", Arch: "x86_64"}, "CGA-1  a fixed 1-r8"},
+		{"no fix", []string{record("CGA-1", "", about("a", "", unfixed))}, Package{Name: "a", Version: "1-r1"}, "CGA-1 ? a"},
+		{"another architecture's fix", []string{record("CGA-1", "", about("a", "aarch64", fixed("1-r1")), about("a", "x86_64", fixed("1-r8")))}, Package{Name: "a", Version: "1-r7", Arch: "x86_64"}, "CGA-1 ? a fixed 1-r8"},
 		{"this architecture's fix", []string{record("CGA-1", "", about("a", "aarch64", fixed("1-r1")), about("a", "x86_64", fixed("1-r8")))}, Package{Name: "a", Version: "1-r7", Arch: "aarch64"}, ""},
-		{"by the origin", []string{record("CGA-1", "", about("openssl", "", fixed("3-r2")))}, Package{Name: "libssl3", Origin: "openssl", Version: "3-r1"}, "CGA-1  libssl3 fixed 3-r2"},
-		{"by the name and by the origin", []string{record("CGA-1", "", about("sub", "", fixed("3-r2"))), record("CGA-2", "", about("main", "", fixed("3-r3")))}, Package{Name: "sub", Origin: "main", Version: "3-r1"}, "CGA-1  sub fixed 3-r2, CGA-2  sub fixed 3-r3"},
-		{"several components: the highest fix", []string{record("CGA-1", `"upstream": ["CVE-1"],`, about("a", "", fixed("1-r2"))), record("CGA-2", `"upstream": ["CVE-1"],`, about("a", "", fixed("1-r4")))}, Package{Name: "a", Version: "1-r1"}, "CVE-1  a fixed 1-r4"},
-		{"several components: one without a fix", []string{record("CGA-1", `"upstream": ["CVE-1"],`, about("a", "", fixed("1-r2"))), record("CGA-2", `"upstream": ["CVE-1"],`, about("a", "", unfixed))}, Package{Name: "a", Version: "1-r1"}, "CVE-1  a"},
+		{"by the origin", []string{record("CGA-1", "", about("openssl", "", fixed("3-r2")))}, Package{Name: "libssl3", Origin: "openssl", Version: "3-r1"}, "CGA-1 ? libssl3 fixed 3-r2"},
+		{"by the name and by the origin", []string{record("CGA-1", "", about("sub", "", fixed("3-r2"))), record("CGA-2", "", about("main", "", fixed("3-r3")))}, Package{Name: "sub", Origin: "main", Version: "3-r1"}, "CGA-1 ? sub fixed 3-r2, CGA-2 ? sub fixed 3-r3"},
+		{"several components: the highest fix", []string{record("CGA-1", `"upstream": ["CVE-1"],`, about("a", "", fixed("1-r2"))), record("CGA-2", `"upstream": ["CVE-1"],`, about("a", "", fixed("1-r4")))}, Package{Name: "a", Version: "1-r1"}, "CVE-1 ? a fixed 1-r4"},
+		{"several components: one without a fix", []string{record("CGA-1", `"upstream": ["CVE-1"],`, about("a", "", fixed("1-r2"))), record("CGA-2", `"upstream": ["CVE-1"],`, about("a", "", unfixed))}, Package{Name: "a", Version: "1-r1"}, "CVE-1 ? a"},
 		{"several components: all false alarms", []string{record("CGA-1", `"upstream": ["CVE-1"],`, about("a", "", fixed("0"))), record("CGA-2", `"upstream": ["CVE-1"],`, about("a", "", fixed("0")))}, Package{Name: "a", Version: "1-r1"}, ""},
-		{"several components: some fixed here", []string{record("CGA-1", `"upstream": ["CVE-1"],`, about("a", "", fixed("1-r2"))), record("CGA-2", `"upstream": ["CVE-1"],`, about("a", "", fixed("1-r4")))}, Package{Name: "a", Version: "1-r3"}, "CVE-1  a fixed 1-r4"},
+		{"several components: some fixed here", []string{record("CGA-1", `"upstream": ["CVE-1"],`, about("a", "", fixed("1-r2"))), record("CGA-2", `"upstream": ["CVE-1"],`, about("a", "", fixed("1-r4")))}, Package{Name: "a", Version: "1-r3"}, "CVE-1 ? a fixed 1-r4"},
 		{"withdrawn", []string{record("CGA-1", `"withdrawn": "2026-01-03T00:00:00Z",`, about("a", "", unfixed))}, Package{Name: "a", Version: "1-r1"}, ""},
-		{"the CVE in related, in older records", []string{record("CGA-1", `"related": ["CVE-1"],`, about("a", "", unfixed))}, Package{Name: "a", Version: "1-r1"}, "CVE-1  a"},
+		{"the CVE in related, in older records", []string{record("CGA-1", `"related": ["CVE-1"],`, about("a", "", unfixed))}, Package{Name: "a", Version: "1-r1"}, "CVE-1 ? a"},
 		{"introduced later", []string{record("CGA-1", "", about("a", "", `{"introduced": "2-r0"}, {"fixed": "2-r5"}`))}, Package{Name: "a", Version: "1-r1"}, ""},
-		{"twice", []string{record("CGA-1", "", about("a", "", `{"introduced": "0"}, {"fixed": "1-r1"}, {"introduced": "2-r0"}, {"fixed": "2-r5"}`))}, Package{Name: "a", Version: "2-r1"}, "CGA-1  a fixed 2-r5"},
-		{"the last that is affected", []string{record("CGA-1", "", about("a", "", `{"introduced": "0"}, {"last_affected": "1-r1"}`))}, Package{Name: "a", Version: "1-r1"}, "CGA-1  a"},
+		{"twice", []string{record("CGA-1", "", about("a", "", `{"introduced": "0"}, {"fixed": "1-r1"}, {"introduced": "2-r0"}, {"fixed": "2-r5"}`))}, Package{Name: "a", Version: "2-r1"}, "CGA-1 ? a fixed 2-r5"},
+		{"the last that is affected", []string{record("CGA-1", "", about("a", "", `{"introduced": "0"}, {"last_affected": "1-r1"}`))}, Package{Name: "a", Version: "1-r1"}, "CGA-1 ? a"},
 		{"after the last that is affected", []string{record("CGA-1", "", about("a", "", `{"introduced": "0"}, {"last_affected": "1-r1"}`))}, Package{Name: "a", Version: "1-r2"}, ""},
 		{"by a word", []string{record("CGA-1", `"database_specific": {"severity": "MODERATE"},`, about("a", "", unfixed))}, Package{Name: "a", Version: "1-r1"}, "CGA-1 medium a"},
 		{"by its vector", []string{record("CGA-1", `"severity": [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}],`, about("a", "", unfixed))}, Package{Name: "a", Version: "1-r1"}, "CGA-1 critical a"},
 		{"by an alias, from another ecosystem", []string{record("CGA-1", `"upstream": ["CVE-1"],`, about("a", "", unfixed)), record("GHSA-1", `"aliases": ["CVE-1"], "database_specific": {"severity": "HIGH"},`, `{"package": {"ecosystem": "Go", "name": "a"}}`)}, Package{Name: "a", Version: "1-r1"}, "CVE-1 high a"},
 		{"another ecosystem", []string{record("GO-1", "", `{"package": {"ecosystem": "Go", "name": "a"}, "ranges": [{"type": "SEMVER", "events": [{"introduced": "0"}]}]}`), record("CGA-1", "", about("b", "", unfixed))}, Package{Name: "a", Version: "1-r1"}, ""},
-		{"secdb", []string{`{"urlprefix": "https://packages.wolfi.dev", "packages": [{"pkg": {"name": "openssl", "secfixes": {"0": ["CVE-0"], "3-r2": ["CVE-1 GHSA-1", "CVE-2 (+ regression fix)"], "3-r9": ["CVE-3"]}}}]}`}, Package{Name: "libssl3", Origin: "openssl", Version: "3-r2"}, "CVE-3  libssl3 fixed 3-r9"},
+		{"secdb", []string{`{"urlprefix": "https://packages.wolfi.dev", "packages": [{"pkg": {"name": "openssl", "secfixes": {"0": ["CVE-0"], "3-r2": ["CVE-1 GHSA-1", "CVE-2 (+ regression fix)"], "3-r9": ["CVE-3"]}}}]}`}, Package{Name: "libssl3", Origin: "openssl", Version: "3-r2"}, "CVE-3 ? libssl3 fixed 3-r9"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := mustRead(t, c.docs...)
@@ -130,7 +130,7 @@ func TestMatch(t *testing.T) {
 
 func TestAlpine(t *testing.T) {
 	f := mustRead(t, `{"urlprefix": "https://dl-cdn.alpinelinux.org/alpine", "distroversion": "v3.19", "reponame": "main", "packages": [{"pkg": {"name": "a", "secfixes": {"1-r5": ["CVE-1"]}}}]}`)
-	for distro, want := range map[string]string{"alpine:v3.19": "CVE-1  a fixed 1-r5", "alpine:v3.20": "", "wolfi": "", "": ""} {
+	for distro, want := range map[string]string{"alpine:v3.19": "CVE-1 ? a fixed 1-r5", "alpine:v3.20": "", "wolfi": "", "": ""} {
 		r := Feeds{f}.Match([]Package{{Name: "a", Version: "1-r1"}}, Options{Distro: distro})
 		if got := summary(r); got != want {
 			t.Errorf("%s: found %s, expected %s", distro, got, want)
@@ -265,7 +265,7 @@ func TestOpenKeepsTheCompiledForm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := summary(Feeds{f}.Match([]Package{{Name: "a", Version: "1-r1"}}, Options{Distro: "wolfi"})); got != "CGA-1  a fixed "+version {
+		if got := summary(Feeds{f}.Match([]Package{{Name: "a", Version: "1-r1"}}, Options{Distro: "wolfi"})); got != "CGA-1 ? a fixed "+version {
 			t.Errorf("found %s, expected %s", got, version)
 		}
 		if f.Name != name || f.SHA256.IsZero() {

@@ -55,6 +55,21 @@ type Excuse struct {
 	Author        string `json:"author,omitempty"`
 }
 
+// String spells it for people.
+func (e *Excuse) String() string {
+	s := strings.ReplaceAll(e.Status, "_", " ")
+	if e.Justification != "" {
+		s += ", " + strings.ReplaceAll(e.Justification, "_", " ")
+	}
+	if e.Impact != "" {
+		s += " (" + e.Impact + ")"
+	}
+	if e.Author != "" {
+		s += ", says " + e.Author
+	}
+	return s
+}
+
 // Coverage says what was looked at.
 type Coverage struct {
 	Distro   string `json:"distro"`

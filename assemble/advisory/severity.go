@@ -35,6 +35,14 @@ func (s Severity) rank() int {
 	return 0
 }
 
+// String spells a severity; an unknown one is "?".
+func (s Severity) String() string {
+	if s == Unknown {
+		return "?"
+	}
+	return string(s)
+}
+
 // parseSeverity reads a word.
 func parseSeverity(s string) Severity {
 	switch strings.ToLower(strings.TrimSpace(s)) {

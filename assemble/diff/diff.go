@@ -53,8 +53,38 @@ type Result struct {
 	// Annotations are those of the image indexes.
 	Annotations []Change   `json:"annotations"`
 	Platforms   []Platform `json:"platforms"`
+	// Advisories are what feeds say, by platform; see [Result.AddAdvisories].
+	Advisories []Advisories `json:"advisories,omitempty"`
 	// NotCompared says what was left out and why.
 	NotCompared []string `json:"not_compared"`
+}
+
+// Advisories is what feeds say of the packages of both sides of a platform.
+type Advisories struct {
+	Platform string `json:"platform"`
+	// Gone are on the side of A only, Came on that of B, and Both on both.
+	Gone []Advisory `json:"gone"`
+	Came []Advisory `json:"came"`
+	Both int        `json:"both"`
+	// Coverage says what was looked at, a line each.
+	Coverage []string `json:"coverage"`
+}
+
+// Advisory is a vulnerability in a package.
+type Advisory struct {
+	ID       string `json:"id"`
+	Severity string `json:"severity"` // critical, high, medium, low or ?
+	Package  string `json:"package"`  // name-version
+	Fixed    string `json:"fixed,omitempty"`
+}
+
+// noFeed is what stands among what was not compared until AddAdvisories.
+const noFeed = "advisories: no feed was given"
+
+// AddAdvisories adds what feeds say.
+func (r *Result) AddAdvisories(list []Advisories) {
+	r.Advisories = list
+	r.NotCompared = slices.DeleteFunc(r.NotCompared, func(s string) bool { return s == noFeed })
 }
 
 // Side is one of the two.
@@ -115,7 +145,7 @@ var ErrPlatform = errors.New("no such platform")
 // Compare compares two subjects.
 func Compare(ctx context.Context, a, b *subject.Subject, o Options) (*Result, error) {
 	r := &Result{Version: Version, A: sideOf(a), B: sideOf(b), Annotations: []Change{}, Platforms: []Platform{},
-		NotCompared: []string{"advisories: no feed was given"}}
+		NotCompared: []string{noFeed}}
 	r.Same = r.A.Digest != "" && r.A.Digest == r.B.Digest
 	if r.Same {
 		return r, nil

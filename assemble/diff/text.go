@@ -40,11 +40,36 @@ func (r *Result) WriteText(w io.Writer, o TextOptions) error {
 	for i := range r.Platforms {
 		r.Platforms[i].writeText(b, o)
 	}
+	for i := range r.Advisories {
+		r.Advisories[i].writeText(b)
+	}
 	if !r.Same {
 		writeNotes(b, r.NotCompared)
 	}
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+func (a *Advisories) writeText(b *bytes.Buffer) {
+	heading(b, "ADVISORIES: "+clean(a.Platform))
+	t := newTable(b)
+	for _, side := range []struct {
+		kind string
+		list []Advisory
+	}{{"gone", a.Gone}, {"came", a.Came}} {
+		for _, x := range side.list {
+			fixed := ""
+			if x.Fixed != "" {
+				fixed = "fixed in " + clean(x.Fixed)
+			}
+			t.row(side.kind, clean(x.ID), x.Severity, clean(x.Package), fixed)
+		}
+	}
+	t.flush()
+	fmt.Fprintf(b, "%d on both sides\n", a.Both)
+	for _, line := range a.Coverage {
+		fmt.Fprintln(b, clean(line))
+	}
 }
 
 func (p *Platform) writeText(b *bytes.Buffer, o TextOptions) {

@@ -14,14 +14,6 @@ import (
 // letters are the columns of the table.
 var letters = map[advisory.Severity]string{advisory.Critical: "C", advisory.High: "H", advisory.Medium: "M", advisory.Low: "L", advisory.Unknown: "?"}
 
-// word spells a severity.
-func word(s advisory.Severity) string {
-	if s == advisory.Unknown {
-		return "?"
-	}
-	return string(s)
-}
-
 // WriteText writes the view for people.
 func (v *View) WriteText(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -68,7 +60,7 @@ func (v *View) WriteText(w io.Writer) error {
 			if fixed == "" {
 				fixed = "no fix"
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s-%s\t%s\n", f.ID, word(f.Severity), f.Package.Name, f.Package.Version, fixed)
+			fmt.Fprintf(t, "%s\t%s\t%s-%s\t%s\n", f.ID, f.Severity, f.Package.Name, f.Package.Version, fixed)
 		}
 		if err := t.Flush(); err != nil {
 			return err
@@ -76,7 +68,7 @@ func (v *View) WriteText(w io.Writer) error {
 	}
 	for i := range v.Suppressed {
 		f := &v.Suppressed[i]
-		fmt.Fprintf(w, "does not count: %s in %s-%s: %s\n", f.ID, f.Package.Name, f.Package.Version, excuseText(f.Excuse))
+		fmt.Fprintf(w, "does not count: %s in %s-%s: %s\n", f.ID, f.Package.Name, f.Package.Version, f.Excuse.String())
 	}
 	fmt.Fprintln(w)
 	for _, line := range v.CoverageLines() {
@@ -84,20 +76,6 @@ func (v *View) WriteText(w io.Writer) error {
 	}
 	_, err := fmt.Fprintln(w, string(v.Status))
 	return err
-}
-
-func excuseText(e *advisory.Excuse) string {
-	s := strings.ReplaceAll(e.Status, "_", " ")
-	if e.Justification != "" {
-		s += ", " + strings.ReplaceAll(e.Justification, "_", " ")
-	}
-	if e.Impact != "" {
-		s += " (" + e.Impact + ")"
-	}
-	if e.Author != "" {
-		s += ", says " + e.Author
-	}
-	return s
 }
 
 // CoverageLines say what was looked at, by which feeds, and what was not.
@@ -197,7 +175,7 @@ func (v *View) WriteSARIF(w io.Writer, version string) error {
 			x := sarifResult{RuleID: f.ID, Level: levels[f.Severity], Message: sarifText{text},
 				Locations: []sarifLocation{{[]sarifLogical{{v.Rows[0].Subject + " " + f.Package.PURL, "package"}}}}}
 			if f.Excuse != nil {
-				x.Suppressions = []sarifSuppression{{"external", excuseText(f.Excuse)}}
+				x.Suppressions = []sarifSuppression{{"external", f.Excuse.String()}}
 			}
 			run.Results = append(run.Results, x)
 		}

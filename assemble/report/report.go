@@ -177,6 +177,50 @@ type Advisories struct {
 	// not the same as no vulnerabilities.
 	Looked bool   `json:"looked"`
 	Why    string `json:"why,omitempty"`
+	// Platforms are what feeds say of the images.
+	Platforms []PlatformAdvisories `json:"platforms,omitempty"`
+}
+
+// PlatformAdvisories is what feeds say of the packages of one image.
+type PlatformAdvisories struct {
+	Platform string `json:"platform"`
+	// Status is clean, findings, or unknown: nothing was found, and not everything was
+	// looked at.
+	Status   string     `json:"status"`
+	Findings []Advisory `json:"findings"`
+	// Suppressed are excused by statements that were given.
+	Suppressed []Advisory `json:"suppressed"`
+	// Coverage says what was looked at, by which feeds, and what was not.
+	Coverage []string `json:"coverage"`
+}
+
+// Advisory is a vulnerability in a package.
+type Advisory struct {
+	ID       string `json:"id"`
+	Severity string `json:"severity"` // critical, high, medium, low or ?
+	Package  string `json:"package"`  // name-version
+	Fixed    string `json:"fixed,omitempty"`
+	Summary  string `json:"summary,omitempty"`
+	// Why says why it does not count.
+	Why string `json:"why,omitempty"`
+}
+
+// Found counts what was found on all platforms.
+func (a *Advisories) Found() (n int) {
+	for i := range a.Platforms {
+		n += len(a.Platforms[i].Findings)
+	}
+	return n
+}
+
+// Clean tells whether all platforms are.
+func (a *Advisories) Clean() bool {
+	for i := range a.Platforms {
+		if a.Platforms[i].Status != "clean" {
+			return false
+		}
+	}
+	return len(a.Platforms) > 0
 }
 
 // New reads an image: every layer of every platform, within limits.

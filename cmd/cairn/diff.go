@@ -25,6 +25,8 @@ type diffFlags struct {
 	exitCode bool
 	allFiles bool
 	readAll  bool
+	feeds    feedFlags
+	storeFlags
 	registryFlags
 }
 
@@ -65,7 +67,9 @@ Layers that both have are read only where that is necessary to say what differs;
 	f.BoolVar(&d.exitCode, "exit-code", false, "end with 1 when something differs")
 	f.BoolVar(&d.allFiles, "all-files", false, "list every path, also those of packages that changed")
 	f.BoolVar(&d.readAll, "read-all", false, "read every layer, also those that both have")
-	d.register(cmd)
+	d.feeds.register(cmd)
+	d.storeFlags.registerDir(cmd)
+	d.registryFlags.register(cmd)
 	return cmd
 }
 
@@ -82,6 +86,9 @@ func (d *diffFlags) run(ctx context.Context, a *app, nameA, nameB string) error 
 	defer right.Close()
 	r, err := diff.Compare(ctx, left, right, diff.Options{Platforms: d.archs, ReadAll: d.readAll, Documents: attachedSBOMs})
 	if err != nil {
+		return err
+	}
+	if err := d.addAdvisories(ctx, a, left, right, r); err != nil {
 		return err
 	}
 	err = render(a.std.out, format(a.format), r, nil, func(w io.Writer) error {

@@ -24,6 +24,8 @@ type reportFlags struct {
 	html    string
 	archs   []string
 	signers verifyFlags
+	feeds   feedFlags
+	storeFlags
 	registryFlags
 }
 
@@ -53,7 +55,9 @@ and the JSON form.`,
 	f.StringVar(&r.html, "html", "", "the `file` to write the page to; - is standard output")
 	f.StringSliceVar(&r.archs, "arch", nil, "`architectures` to report, as in x86_64,arm64 (default: all)")
 	r.signers.registerSigners(cmd)
-	r.register(cmd)
+	r.feeds.register(cmd)
+	r.storeFlags.registerDir(cmd)
+	r.registryFlags.register(cmd)
 	return cmd
 }
 
@@ -104,6 +108,9 @@ func (r *reportFlags) report(ctx context.Context, a *app, s *subject.Subject) (*
 	}
 	out, err := report.New(ctx, s, platforms...)
 	if err != nil {
+		return nil, err
+	}
+	if err := r.addAdvisories(ctx, a, s, out); err != nil {
 		return nil, err
 	}
 	if s.Target() == nil {
@@ -232,6 +239,13 @@ func printReport(w io.Writer, r *report.Report) error {
 	if r.Signatures.Checked {
 		verdict = r.Signatures.Outcome
 	}
-	_, err := fmt.Fprintf(w, "signatures: %s; attestations: %d found; advisories: not looked at\n", verdict, len(r.Attestations))
+	advisories := "not looked at"
+	if r.Advisories.Looked {
+		advisories = fmt.Sprintf("%d found", r.Advisories.Found())
+		if r.Advisories.Found() == 0 && !r.Advisories.Clean() {
+			advisories += ", not everything was looked at"
+		}
+	}
+	_, err := fmt.Fprintf(w, "signatures: %s; attestations: %d found; advisories: %s\n", verdict, len(r.Attestations), advisories)
 	return err
 }
