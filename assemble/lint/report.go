@@ -1,9 +1,10 @@
 package lint
 
 import (
-	"encoding/json"
 	"io"
 	"strings"
+
+	"github.com/cairn-dev/cairn/assemble/sarif"
 )
 
 // Report is the result for all images of a subject or configuration.
@@ -66,80 +67,16 @@ func (r *Report) Unused() []string {
 	return out
 }
 
-// The parts of SARIF 2.1.0 (OASIS) that are written.
-type (
-	sarifLog struct {
-		Schema  string     `json:"$schema"`
-		Version string     `json:"version"`
-		Runs    []sarifRun `json:"runs"`
-	}
-	sarifRun struct {
-		Tool    sarifTool     `json:"tool"`
-		Results []sarifResult `json:"results"`
-	}
-	sarifTool struct {
-		Driver sarifDriver `json:"driver"`
-	}
-	sarifDriver struct {
-		Name    string      `json:"name"`
-		Version string      `json:"version,omitempty"`
-		Rules   []sarifRule `json:"rules"`
-	}
-	sarifRule struct {
-		ID            string             `json:"id"`
-		Short         sarifText          `json:"shortDescription"`
-		Full          sarifText          `json:"fullDescription"`
-		Configuration sarifConfiguration `json:"defaultConfiguration"`
-	}
-	sarifText struct {
-		Text string `json:"text"`
-	}
-	sarifConfiguration struct {
-		Level string `json:"level"`
-	}
-	sarifResult struct {
-		RuleID       string             `json:"ruleId"`
-		RuleIndex    int                `json:"ruleIndex"`
-		Level        string             `json:"level"`
-		Message      sarifText          `json:"message"`
-		Locations    []sarifLocation    `json:"locations"`
-		Suppressions []sarifSuppression `json:"suppressions,omitempty"`
-	}
-	sarifLocation struct {
-		Physical *sarifPhysical `json:"physicalLocation,omitempty"`
-		Logical  []sarifLogical `json:"logicalLocations,omitempty"`
-	}
-	sarifPhysical struct {
-		Artifact sarifArtifact `json:"artifactLocation"`
-		Region   *sarifRegion  `json:"region,omitempty"`
-	}
-	sarifArtifact struct {
-		URI string `json:"uri"`
-	}
-	sarifRegion struct {
-		StartLine   int `json:"startLine"`
-		StartColumn int `json:"startColumn,omitempty"`
-	}
-	sarifLogical struct {
-		Name string `json:"fullyQualifiedName"`
-		Kind string `json:"kind"`
-	}
-	sarifSuppression struct {
-		Kind string `json:"kind"`
-	}
-)
-
 // WriteSARIF writes the report in SARIF 2.1.0, for code scanning services. A
 // finding is placed in the configuration where a key is to blame, else in the
 // image; findings that are ignored are there as suppressed.
 func (r *Report) WriteSARIF(w io.Writer, version string) error {
-	run := sarifRun{Tool: sarifTool{sarifDriver{Name: "cairn lint", Version: version}}, Results: []sarifResult{}}
-	index := map[string]int{}
-	for i, rule := range Rules() {
-		index[rule.Name] = i
-		run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, sarifRule{ID: rule.Name, Short: sarifText{rule.Finds},
-			Full: sarifText{sentence(rule.Finds) + " " + sentence(rule.Reason)}, Configuration: sarifConfiguration{string(rule.Severity)}})
+	d := sarif.Driver{Name: "cairn lint", Version: version}
+	for _, rule := range Rules() {
+		d.Rules = append(d.Rules, sarif.Rule{ID: rule.Name, Short: sarif.Text{Text: rule.Finds},
+			Full: &sarif.Text{Text: sentence(rule.Finds) + " " + sentence(rule.Reason)}, Configuration: &sarif.Configuration{Level: string(rule.Severity)}})
 	}
+	var results []sarif.Result
 	for _, p := range r.Platforms {
 		for _, list := range []struct {
 			findings []Finding
@@ -147,19 +84,15 @@ func (r *Report) WriteSARIF(w io.Writer, version string) error {
 		}{{p.Findings, false}, {p.Ignored, true}} {
 			for i := range list.findings {
 				f := &list.findings[i]
-				x := sarifResult{RuleID: f.Rule, RuleIndex: index[f.Rule], Level: string(f.Severity), Message: sarifText{f.text(p.Platform)},
-					Locations: []sarifLocation{r.location(f)}}
+				x := sarif.Result{RuleID: f.Rule, Level: string(f.Severity), Message: sarif.Text{Text: f.text(p.Platform)}, Locations: []sarif.Location{r.location(f)}}
 				if list.ignored {
-					x.Suppressions = []sarifSuppression{{"external"}}
+					x.Suppressions = []sarif.Suppression{{Kind: "external"}}
 				}
-				run.Results = append(run.Results, x)
+				results = append(results, x)
 			}
 		}
 	}
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(sarifLog{Schema: "https://json.schemastore.org/sarif-2.1.0.json", Version: "2.1.0", Runs: []sarifRun{run}})
+	return sarif.Write(w, d, results)
 }
 
 func sentence(s string) string { return strings.ToUpper(s[:1]) + s[1:] + "." }
@@ -181,33 +114,14 @@ func (f *Finding) text(platform string) string {
 	return b.String()
 }
 
-func (r *Report) location(f *Finding) sarifLocation {
-	var out sarifLocation
+func (r *Report) location(f *Finding) sarif.Location {
+	var out sarif.Location
 	switch {
 	case f.File != "":
-		out.Physical = &sarifPhysical{Artifact: sarifArtifact{uri(f.File)}, Region: &sarifRegion{f.Line, f.Column}}
+		out.Physical = &sarif.Physical{Artifact: sarif.Artifact{URI: sarif.URI(f.File)}, Region: &sarif.Region{StartLine: f.Line, StartColumn: f.Column}}
 	case f.Path != "":
-		out.Physical = &sarifPhysical{Artifact: sarifArtifact{uri(strings.TrimPrefix(f.Path, "/"))}}
+		out.Physical = &sarif.Physical{Artifact: sarif.Artifact{URI: sarif.URI(strings.TrimPrefix(f.Path, "/"))}}
 	}
-	name := r.Name
-	if f.Path != "" {
-		name += f.Path
-	}
-	out.Logical = []sarifLogical{{Name: name, Kind: "resource"}}
+	out.Logical = []sarif.Logical{{Name: r.Name + f.Path, Kind: "resource"}}
 	return out
-}
-
-// uri spells a path as a relative reference (RFC 3986).
-func uri(p string) string {
-	var b strings.Builder
-	for _, c := range []byte(p) {
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.IndexByte("-._~/@+", c) >= 0:
-			b.WriteByte(c)
-		default:
-			const hex = "0123456789ABCDEF"
-			b.Write([]byte{'%', hex[c>>4], hex[c&15]})
-		}
-	}
-	return b.String()
 }

@@ -1,7 +1,6 @@
 package quickview
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -9,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cairn-dev/cairn/assemble/advisory"
+	"github.com/cairn-dev/cairn/assemble/sarif"
 )
 
 // letters are the columns of the table.
@@ -98,53 +98,6 @@ func (v *View) CoverageLines() []string {
 	return out
 }
 
-// The parts of SARIF 2.1.0 (OASIS) that are written.
-type (
-	sarifLog struct {
-		Schema  string     `json:"$schema"`
-		Version string     `json:"version"`
-		Runs    []sarifRun `json:"runs"`
-	}
-	sarifRun struct {
-		Tool    sarifTool     `json:"tool"`
-		Results []sarifResult `json:"results"`
-	}
-	sarifTool struct {
-		Driver sarifDriver `json:"driver"`
-	}
-	sarifDriver struct {
-		Name    string      `json:"name"`
-		Version string      `json:"version,omitempty"`
-		Rules   []sarifRule `json:"rules"`
-	}
-	sarifRule struct {
-		ID         string            `json:"id"`
-		Short      sarifText         `json:"shortDescription"`
-		Properties map[string]string `json:"properties,omitempty"`
-	}
-	sarifText struct {
-		Text string `json:"text"`
-	}
-	sarifResult struct {
-		RuleID       string             `json:"ruleId"`
-		Level        string             `json:"level"`
-		Message      sarifText          `json:"message"`
-		Locations    []sarifLocation    `json:"locations"`
-		Suppressions []sarifSuppression `json:"suppressions,omitempty"`
-	}
-	sarifLocation struct {
-		Logical []sarifLogical `json:"logicalLocations"`
-	}
-	sarifLogical struct {
-		Name string `json:"fullyQualifiedName"`
-		Kind string `json:"kind"`
-	}
-	sarifSuppression struct {
-		Kind          string `json:"kind"`
-		Justification string `json:"justification,omitempty"`
-	}
-)
-
 // levels are SARIF's, and scores what code scanning services sort by.
 var levels = map[advisory.Severity]string{advisory.Critical: "error", advisory.High: "error", advisory.Medium: "warning", advisory.Low: "note", advisory.Unknown: "warning"}
 var scores = map[advisory.Severity]string{advisory.Critical: "9.5", advisory.High: "8.0", advisory.Medium: "5.5", advisory.Low: "2.0"}
@@ -152,36 +105,34 @@ var scores = map[advisory.Severity]string{advisory.Critical: "9.5", advisory.Hig
 // WriteSARIF writes the findings of the target in SARIF 2.1.0. What a VEX statement
 // excuses is there as suppressed.
 func (v *View) WriteSARIF(w io.Writer, version string) error {
-	run := sarifRun{Tool: sarifTool{sarifDriver{Name: "cairn quickview", Version: version, Rules: []sarifRule{}}}, Results: []sarifResult{}}
+	d := sarif.Driver{Name: "cairn quickview", Version: version}
+	var results []sarif.Result
 	seen := map[string]bool{}
 	for _, list := range [][]advisory.Finding{v.Findings, v.Suppressed} {
 		for i := range list {
 			f := &list[i]
 			if !seen[f.ID] {
 				seen[f.ID] = true
-				rule := sarifRule{ID: f.ID, Short: sarifText{f.ID}}
+				rule := sarif.Rule{ID: f.ID, Short: sarif.Text{Text: f.ID}}
 				if f.Summary != "" {
 					rule.Short.Text = f.Summary
 				}
 				if s := scores[f.Severity]; s != "" {
 					rule.Properties = map[string]string{"security-severity": s}
 				}
-				run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, rule)
+				d.Rules = append(d.Rules, rule)
 			}
 			text := fmt.Sprintf("%s affects %s-%s", f.ID, f.Package.Name, f.Package.Version)
 			if f.Fixed != "" {
 				text += ", fixed in " + f.Fixed
 			}
-			x := sarifResult{RuleID: f.ID, Level: levels[f.Severity], Message: sarifText{text},
-				Locations: []sarifLocation{{[]sarifLogical{{v.Rows[0].Subject + " " + f.Package.PURL, "package"}}}}}
+			x := sarif.Result{RuleID: f.ID, Level: levels[f.Severity], Message: sarif.Text{Text: text},
+				Locations: []sarif.Location{{Logical: []sarif.Logical{{Name: v.Rows[0].Subject + " " + f.Package.PURL, Kind: "package"}}}}}
 			if f.Excuse != nil {
-				x.Suppressions = []sarifSuppression{{"external", f.Excuse.String()}}
+				x.Suppressions = []sarif.Suppression{{Kind: "external", Justification: f.Excuse.String()}}
 			}
-			run.Results = append(run.Results, x)
+			results = append(results, x)
 		}
 	}
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(sarifLog{Schema: "https://json.schemastore.org/sarif-2.1.0.json", Version: "2.1.0", Runs: []sarifRun{run}})
+	return sarif.Write(w, d, results)
 }
