@@ -3,6 +3,7 @@ package files
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -113,6 +114,45 @@ func TestContentsOfTheTopmostLayer(t *testing.T) {
 	large.Size = MaxRead + 1
 	if _, err := tree.Read(t.Context(), &large); !errors.Is(err, ErrUnread) {
 		t.Errorf("a file over the limit was read: %v", err)
+	}
+}
+
+// Of several damaged layers the lowest is told, in every run.
+func TestDamagedLayersAreRefused(t *testing.T) {
+	img := subjecttest.Image{Arch: "amd64"}
+	for i := range 8 {
+		img.Layers = append(img.Layers, of(fmt.Sprintf("f file%d 0644 content %d", i, i)))
+	}
+	dir := subjecttest.Layout(t, img)
+	s, err := subject.Open(t.Context(), dir, subject.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var digests []string
+	for _, l := range s.Images[0].Manifest.Layers {
+		digests = append(digests, l.Digest.Hex)
+	}
+	for _, i := range []int{7, 5, 2} {
+		name := filepath.Join(dir, "blobs", "sha256", digests[i])
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[len(b)-10] ^= 1
+		if err := os.WriteFile(name, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			if _, err := OfImage(t.Context(), &s.Images[0], Options{}); err == nil || !strings.Contains(err.Error(), digests[i]) {
+				t.Errorf("layer %d is damaged: %v", i, err)
+			}
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := OfImage(ctx, &s.Images[0], Options{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
 	}
 }
 

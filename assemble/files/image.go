@@ -6,9 +6,12 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
+	"sync/atomic"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/cairn-dev/cairn/assemble/image"
 	"github.com/cairn-dev/cairn/assemble/subject"
@@ -35,16 +38,25 @@ func OfImage(ctx context.Context, img *subject.Image, o Options) (*Tree, error) 
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{layers: layers, options: o, where: map[apk.SHA256]member{}, at: map[member]apk.SHA256{}, kept: map[apk.SHA256][]byte{}, elf: map[apk.SHA256]*apk.ELF{}}
-	var listings []*image.Listing
+	listings, found := make([]*image.Listing, len(layers)), make([]*watcher, len(layers))
+	errs := make([]error, len(layers))
+	var kept atomic.Int64
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, l := range layers {
-		r.layer = i
-		listing, err := image.ListWith(ctx, l, nil, r)
+		found[i] = &watcher{options: o, total: &kept}
+		group.Go(func() error {
+			listings[i], errs[i] = image.ListWith(ctx, l, nil, found[i])
+			return nil
+		})
+	}
+	_ = group.Wait() // the error of the lowest layer is told, whichever came first
+	for _, err := range errs {
 		if err != nil {
 			return nil, err
 		}
-		listings = append(listings, listing)
 	}
+	r := newReader(layers, found)
 	placed, err := image.Unpack(listings)
 	if err != nil {
 		return nil, err
@@ -92,51 +104,77 @@ type member struct {
 	path  string
 }
 
-// reader watches the layers of an image go by, and reads them again.
-type reader struct {
-	layers  []v1.Layer
+// watcher looks at the contents of one layer while they go by.
+type watcher struct {
 	options Options
-	where   map[apk.SHA256]member
-	at      map[member]apk.SHA256
-	kept    map[apk.SHA256][]byte
-	elf     map[apk.SHA256]*apk.ELF
-	total   int64
+	total   *atomic.Int64 // bytes that are kept of all layers
+	files   []seen
 
-	layer   int
 	path    string
 	content *bytes.Buffer // nil: not kept
 	facts   store.ELFReader
 }
 
+// seen is a regular file of a layer.
+type seen struct {
+	path    string
+	sum     apk.SHA256
+	content []byte // nil: not kept
+	elf     *apk.ELF
+}
+
 // Begin is for [image.Watcher].
-func (r *reader) Begin(path string, size int64) io.Writer {
-	r.path, r.content = path, nil
+func (w *watcher) Begin(path string, size int64) io.Writer {
+	w.path, w.content = path, nil
 	var out []io.Writer
-	wanted := subject.IsDatabase(path) || r.options.Keep != nil && r.options.Keep(path, size)
-	if wanted && r.total+size <= maxKept {
-		r.total += size
-		r.content = &bytes.Buffer{}
-		out = append(out, r.content)
+	wanted := subject.IsDatabase(path) || w.options.Keep != nil && w.options.Keep(path, size)
+	if wanted && w.total.Add(size) <= maxKept {
+		w.content = &bytes.Buffer{}
+		out = append(out, w.content)
 	}
-	if r.options.ELF {
-		r.facts.Begin(size)
-		out = append(out, &r.facts)
+	if w.options.ELF {
+		w.facts.Begin(size)
+		out = append(out, &w.facts)
 	}
 	return io.MultiWriter(out...)
 }
 
 // End is for [image.Watcher].
-func (r *reader) End(e *apk.Entry) {
-	m := member{r.layer, r.path}
-	r.where[e.SHA256], r.at[m] = m, e.SHA256
-	if r.content != nil {
-		r.kept[e.SHA256] = r.content.Bytes()
+func (w *watcher) End(e *apk.Entry) {
+	s := seen{path: w.path, sum: e.SHA256}
+	if w.content != nil {
+		s.content = w.content.Bytes()
 	}
-	if r.options.ELF {
-		if f := r.facts.Facts(); f != nil {
-			r.elf[e.SHA256] = f
+	if w.options.ELF {
+		s.elf = w.facts.Facts()
+	}
+	w.files = append(w.files, s)
+}
+
+// reader knows where contents lie and reads layers again.
+type reader struct {
+	layers []v1.Layer
+	where  map[apk.SHA256]member
+	at     map[member]apk.SHA256
+	kept   map[apk.SHA256][]byte
+	elf    map[apk.SHA256]*apk.ELF
+}
+
+func newReader(layers []v1.Layer, found []*watcher) *reader {
+	r := &reader{layers: layers, where: map[apk.SHA256]member{}, at: map[member]apk.SHA256{}, kept: map[apk.SHA256][]byte{}, elf: map[apk.SHA256]*apk.ELF{}}
+	for i, w := range found {
+		for _, s := range w.files {
+			m := member{i, s.path}
+			r.where[s.sum], r.at[m] = m, s.sum
+			if s.content != nil {
+				r.kept[s.sum] = s.content
+			}
+			if s.elf != nil {
+				r.elf[s.sum] = s.elf
+			}
 		}
 	}
+	return r
 }
 
 // read reads the layers again that have the contents.

@@ -36,8 +36,6 @@ type Command struct {
 	Args []string
 	// Env is its whole environment, as KEY=VALUE.
 	Env []string
-	// User and Dir are as in an image's configuration; empty: those of the image.
-	User string
 }
 
 // Output is what a command left.

@@ -5,19 +5,25 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"reflect"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
 
 	"github.com/cairn-dev/cairn/packages/apk"
+	"github.com/cairn-dev/cairn/packages/strictyaml"
 )
 
 // maxFile bounds a test file, in bytes.
 const maxFile = 1 << 20
+
+// Problem is one thing that is wrong with a test file, Errors every such thing in
+// the order of their positions.
+type (
+	Problem = strictyaml.Problem
+	Errors  = strictyaml.Errors
+)
 
 // pattern is a regular expression of a test file.
 type pattern = *regexp.Regexp
@@ -44,31 +50,39 @@ func readLimited(path string) ([]byte, error) {
 		return nil, err
 	}
 	if len(text) > maxFile {
-		return nil, &Errors{Problems: []Problem{{File: path, Line: 1, Column: 1, Problem: "too large", Detail: fmt.Sprintf("expected at most %d bytes", maxFile)}}}
+		return nil, strictyaml.TooLarge(path, "test file", maxFile)
 	}
 	return text, nil
 }
 
 // Parse checks a test file; dirs are where the files that it names are looked for.
 func Parse(name string, text []byte, dirs ...string) (*File, error) {
-	r := &problems{file: name, places: map[string]at{}}
+	r := strictyaml.New(name, "test file")
 	f := &File{}
-	if root := document(r, text); root != nil {
-		d := decoder{problems: r}
+	if root := r.Document(text, "schemaVersion"); root != nil {
+		o := strictyaml.Options{AnyText: true, Hint: advice}
 		if schemaVersion(root) == "1.0.0" {
 			var old file1
-			d.value("", root, reflect.ValueOf(&old).Elem(), "")
+			r.Decode(root, &old, o)
 			f = old.file()
 		} else {
-			d.value("", root, reflect.ValueOf(f).Elem(), "")
+			r.Decode(root, f, o)
 		}
-		f.Name, f.places, f.patterns, f.dirs = name, r.places, map[string]pattern{}, dirs
+		f.Name, f.report, f.patterns, f.dirs = name, r, map[string]pattern{}, dirs
 		checker{r, f}.all()
 	}
-	if err := r.err(); err != nil {
+	if err := r.Err(); err != nil {
 		return nil, err
 	}
 	return f, nil
+}
+
+// advice is for those who come from the older schema.
+func advice(key string, found *yaml.Node) string {
+	if strings.HasSuffix(key, ".command") && found.Kind == yaml.SequenceNode {
+		return "in schemaVersion 2.0.0 command is the program and args are its arguments"
+	}
+	return ""
 }
 
 // schemaVersion looks a version up before it is known what it means.
@@ -98,7 +112,7 @@ func (o *file1) file() *File {
 
 // checker finds what is of the right type and still cannot be meant.
 type checker struct {
-	*problems
+	*strictyaml.Report
 	f *File
 }
 
@@ -118,7 +132,7 @@ func (c checker) all() {
 	}
 	for i, l := range c.f.Licenses {
 		if key := fmt.Sprintf("licenseTests[%d]", i); !l.Debian && len(l.Files) == 0 {
-			c.bad(key, "asks for nothing", "expected debian: true or files", "")
+			c.Bad(key, "asks for nothing", "expected debian: true or files", "")
 		}
 	}
 	if o := c.f.RunOptions; o != nil {
@@ -131,9 +145,8 @@ func (c checker) all() {
 
 // given refuses an empty text where the key is there.
 func (c checker) given(key, value string) {
-	reported := slices.ContainsFunc(c.list, func(p Problem) bool { return p.Key == key })
-	if _, there := c.places[key]; there && value == "" && !reported {
-		c.bad(key, "empty", "expected text", "")
+	if c.Has(key) && value == "" && !c.Reported(key) {
+		c.Bad(key, "empty", "expected text", "")
 	}
 }
 
@@ -147,7 +160,7 @@ func (c checker) regexps(key string, list []string) {
 func (c checker) regexp(key, text string) {
 	re, err := regexp.Compile(text)
 	if err != nil {
-		c.bad(key, "not a regular expression", strings.TrimPrefix(err.Error(), "error parsing regexp: "), "the syntax is that of Go: https://golang.org/s/re2syntax")
+		c.Bad(key, "not a regular expression", strings.TrimPrefix(err.Error(), "error parsing regexp: "), "the syntax is that of Go: https://golang.org/s/re2syntax")
 		return
 	}
 	c.f.patterns[key] = re
@@ -162,13 +175,13 @@ func (c checker) command(key string, t *CommandTest) {
 	}{{"setup", t.Setup}, {"teardown", t.Teardown}} {
 		for i, words := range part.list {
 			if len(words) == 0 || words[0] == "" {
-				c.bad(fmt.Sprintf("%s.%s[%d]", key, part.key, i), "empty", "expected a command and its arguments", "")
+				c.Bad(fmt.Sprintf("%s.%s[%d]", key, part.key, i), "empty", "expected a command and its arguments", "")
 			}
 		}
 	}
 	c.environment(key+".envVars", t.Env)
 	if t.ExitCode < 0 || t.ExitCode > 255 {
-		c.bad(key+".exitCode", "out of range", fmt.Sprintf("found %d, expected 0 to 255", t.ExitCode), "")
+		c.Bad(key+".exitCode", "out of range", fmt.Sprintf("found %d, expected 0 to 255", t.ExitCode), "")
 	}
 	c.regexps(key+".expectedOutput", t.ExpectedOutput)
 	c.regexps(key+".excludedOutput", t.ExcludedOutput)
@@ -180,10 +193,10 @@ func (c checker) environment(key string, list []Env) {
 	for i, e := range list {
 		at := fmt.Sprintf("%s[%d]", key, i)
 		if c.given(at+".key", e.Key); strings.ContainsAny(e.Key, "=\x00") {
-			c.bad(at+".key", "not a name", fmt.Sprintf("found %q", e.Key), "")
+			c.Bad(at+".key", "not a name", fmt.Sprintf("found %q", e.Key), "")
 		}
 		if e.IsRegex {
-			c.bad(at+".isRegex", "not possible", "a variable that is set has one value", "")
+			c.Bad(at+".isRegex", "not possible", "a variable that is set has one value", "")
 		}
 	}
 }
@@ -192,11 +205,11 @@ func (c checker) existence(key string, t *ExistenceTest) {
 	c.given(key+".name", t.Name)
 	c.given(key+".path", t.Path)
 	if t.ShouldExist != nil && !*t.ShouldExist && (t.Permissions != "" || t.UID != nil || t.GID != nil || t.IsExecutableBy != "") {
-		c.bad(key, "contradiction", "expected no permissions, uid, gid or isExecutableBy of what should not exist", "")
+		c.Bad(key, "contradiction", "expected no permissions, uid, gid or isExecutableBy of what should not exist", "")
 	}
 	if t.Permissions != "" && !permissions.MatchString(t.Permissions) {
 		h := "write the type and nine letters, as ls -l does: -rw-r--r-- for a file, drwxr-xr-x for a directory, dtrwxrwxrwx with the sticky bit"
-		c.bad(key+".permissions", "not permissions", fmt.Sprintf("found %q", t.Permissions), h)
+		c.Bad(key+".permissions", "not permissions", fmt.Sprintf("found %q", t.Permissions), h)
 	}
 }
 
@@ -207,7 +220,7 @@ func (c checker) content(key string, t *ContentTest) {
 	c.given(key+".name", t.Name)
 	c.given(key+".path", t.Path)
 	if len(t.Expected)+len(t.Excluded) == 0 {
-		c.bad(key, "asks for nothing", "expected expectedContents or excludedContents", "")
+		c.Bad(key, "asks for nothing", "expected expectedContents or excludedContents", "")
 	}
 	c.regexps(key+".expectedContents", t.Expected)
 	c.regexps(key+".excludedContents", t.Excluded)
@@ -236,13 +249,13 @@ func (c checker) runOptions(o *RunOptions) {
 	if o.EnvFile != "" {
 		text, err := c.f.open(o.EnvFile)
 		if err != nil {
-			c.bad("containerRunOptions.envFile", "cannot be read", err.Error(), "")
+			c.Bad("containerRunOptions.envFile", "cannot be read", err.Error(), "")
 		}
 		c.f.envFileContent = text
 	}
 	for i, m := range o.BindMounts {
 		if from, to, ok := strings.Cut(m, ":"); !ok || from == "" || !strings.HasPrefix(to, "/") {
-			c.bad(fmt.Sprintf("containerRunOptions.bindMounts[%d]", i), "not a bind mount", fmt.Sprintf("found %q, expected DIR:/PATH", m), "")
+			c.Bad(fmt.Sprintf("containerRunOptions.bindMounts[%d]", i), "not a bind mount", fmt.Sprintf("found %q, expected DIR:/PATH", m), "")
 		}
 	}
 }
@@ -270,25 +283,25 @@ func (c checker) own(o *Own) {
 	var err error
 	if o.MaxSize != "" {
 		if o.size, err = parseSize(o.MaxSize); err != nil {
-			c.bad("cairn.maxSize", "not a size", err.Error(), "")
+			c.Bad("cairn.maxSize", "not a size", err.Error(), "")
 		}
 	}
 	if o.MaxLayers != nil && *o.MaxLayers < 1 {
-		c.bad("cairn.maxLayers", "too small", fmt.Sprintf("found %d, expected 1 or more", *o.MaxLayers), "")
+		c.Bad("cairn.maxLayers", "too small", fmt.Sprintf("found %d, expected 1 or more", *o.MaxLayers), "")
 	}
 	if p := o.Packages; p != nil {
 		for i, text := range p.Present {
 			key := fmt.Sprintf("cairn.packages.present[%d]", i)
 			switch d, err := apk.ParseDependency(text); {
 			case err != nil:
-				c.bad(key, "not a package", err.Error(), "")
+				c.Bad(key, "not a package", err.Error(), "")
 			case d.Conflict:
-				c.bad(key, "contradiction", fmt.Sprintf("found %q among those that should be there", text), "write it under absent, without the !")
+				c.Bad(key, "contradiction", fmt.Sprintf("found %q among those that should be there", text), "write it under absent, without the !")
 			}
 		}
 		for i, text := range p.Absent {
 			if _, err := apk.ParseDependency(text); err != nil {
-				c.bad(fmt.Sprintf("cairn.packages.absent[%d]", i), "not a package", err.Error(), "")
+				c.Bad(fmt.Sprintf("cairn.packages.absent[%d]", i), "not a package", err.Error(), "")
 			}
 		}
 	}

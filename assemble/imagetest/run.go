@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -93,7 +94,7 @@ type Options struct {
 func Run(ctx context.Context, s *subject.Subject, images []*subject.Image, list []*File, o Options) (*Report, error) {
 	out := &Report{Version: 1, Image: s.Name, Digest: s.Descriptor.Digest.String(), Suites: []Suite{}}
 	for _, img := range images {
-		tree, err := files.OfImage(ctx, img, files.Options{})
+		tree, err := files.OfImage(ctx, img, files.Options{Keep: keep(list)})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %s: %w", s.Name, img.PlatformText(), err)
 		}
@@ -107,6 +108,18 @@ func Run(ctx context.Context, s *subject.Subject, images []*subject.Image, list 
 		}
 	}
 	return out, nil
+}
+
+// maxSmall is the size in bytes up to which files are kept when some will be
+// read: each that is not is looked for again in its layer.
+const maxSmall = 128 << 10
+
+// keep says which contents tests will probably read.
+func keep(list []*File) func(string, int64) bool {
+	reads := slices.ContainsFunc(list, func(f *File) bool { return len(f.FileContent)+len(f.Licenses) > 0 })
+	return func(path string, size int64) bool {
+		return size <= maxSmall && (reads || path == "etc/passwd" || path == "etc/group")
+	}
 }
 
 // run is one file on one image.
@@ -135,7 +148,7 @@ func (r *run) do(ctx context.Context, kind, name, key string, body func(*test)) 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	t := &test{Result{Kind: kind, Name: name, Line: r.file.places[key].line, Status: Passed}}
+	t := &test{Result{Kind: kind, Name: name, Line: r.file.report.Line(key), Status: Passed}}
 	started := time.Now()
 	body(t)
 	if err := ctx.Err(); err != nil {

@@ -1,5 +1,7 @@
 package imagetest
 
+import "github.com/cairn-dev/cairn/packages/strictyaml"
+
 // The structs below are the language; yaml tags are its keys.
 
 // File is a test file.
@@ -7,16 +9,16 @@ type File struct {
 	// Name is the file as it was given.
 	Name string `yaml:"-"`
 
-	SchemaVersion  string          `yaml:"schemaVersion" need:"1" one:"2.0.0,1.0.0"`
-	GlobalEnv      []Env           `yaml:"globalEnvVars"`
-	Commands       []CommandTest   `yaml:"commandTests"`
-	FileExistence  []ExistenceTest `yaml:"fileExistenceTests"`
-	FileContent    []ContentTest   `yaml:"fileContentTests"`
-	Metadata       *MetadataTest   `yaml:"metadataTest"`
-	Licenses       []LicenseTest   `yaml:"licenseTests"`
-	RunOptions     *RunOptions     `yaml:"containerRunOptions"`
-	Cairn          *Own            `yaml:"cairn"`
-	places         map[string]at   // where each value stands
+	SchemaVersion  string             `yaml:"schemaVersion" required:"1" enum:"2.0.0,1.0.0"`
+	GlobalEnv      []Env              `yaml:"globalEnvVars"`
+	Commands       []CommandTest      `yaml:"commandTests"`
+	FileExistence  []ExistenceTest    `yaml:"fileExistenceTests"`
+	FileContent    []ContentTest      `yaml:"fileContentTests"`
+	Metadata       *MetadataTest      `yaml:"metadataTest"`
+	Licenses       []LicenseTest      `yaml:"licenseTests"`
+	RunOptions     *RunOptions        `yaml:"containerRunOptions"`
+	Cairn          *Own               `yaml:"cairn"`
+	report         *strictyaml.Report // where each value stands
 	patterns       map[string]pattern
 	dirs           []string // relative paths are from here
 	envFileContent []byte
@@ -24,19 +26,19 @@ type File struct {
 
 // Env is an environment variable, or a label.
 type Env struct {
-	Key     string `yaml:"key" need:"1"`
+	Key     string `yaml:"key" required:"1"`
 	Value   string `yaml:"value"`
 	IsRegex bool   `yaml:"isRegex"`
 }
 
 // CommandTest runs a command in a fresh container.
 type CommandTest struct {
-	Name           string     `yaml:"name" need:"1"`
+	Name           string     `yaml:"name" required:"1"`
 	Setup          [][]string `yaml:"setup"`
 	Teardown       [][]string `yaml:"teardown"`
 	Env            []Env      `yaml:"envVars"`
 	ExitCode       int        `yaml:"exitCode"`
-	Command        string     `yaml:"command" need:"1"`
+	Command        string     `yaml:"command" required:"1"`
 	Args           []string   `yaml:"args"`
 	ExpectedOutput []string   `yaml:"expectedOutput"`
 	ExcludedOutput []string   `yaml:"excludedOutput"`
@@ -46,19 +48,19 @@ type CommandTest struct {
 
 // ExistenceTest is about a path.
 type ExistenceTest struct {
-	Name           string `yaml:"name" need:"1"`
-	Path           string `yaml:"path" need:"1"`
+	Name           string `yaml:"name" required:"1"`
+	Path           string `yaml:"path" required:"1"`
 	ShouldExist    *bool  `yaml:"shouldExist"` // true where it is not given
 	Permissions    string `yaml:"permissions"` // as Go's fs.FileMode prints them
 	UID            *int   `yaml:"uid"`
 	GID            *int   `yaml:"gid"`
-	IsExecutableBy string `yaml:"isExecutableBy" one:"owner,group,other,any"`
+	IsExecutableBy string `yaml:"isExecutableBy" enum:"owner,group,other,any"`
 }
 
 // ContentTest is about what a file contains.
 type ContentTest struct {
-	Name     string   `yaml:"name" need:"1"`
-	Path     string   `yaml:"path" need:"1"`
+	Name     string   `yaml:"name" required:"1"`
+	Path     string   `yaml:"path" required:"1"`
 	Expected []string `yaml:"expectedContents"`
 	Excluded []string `yaml:"excludedContents"`
 }
@@ -119,12 +121,12 @@ type Packages struct {
 
 // commandTest1 is a command of schemaVersion 1.0.0.
 type commandTest1 struct {
-	Name           string     `yaml:"name" need:"1"`
+	Name           string     `yaml:"name" required:"1"`
 	Setup          [][]string `yaml:"setup"`
 	Teardown       [][]string `yaml:"teardown"`
 	Env            []Env      `yaml:"envVars"`
 	ExitCode       int        `yaml:"exitCode"`
-	Command        []string   `yaml:"command" need:"1"`
+	Command        []string   `yaml:"command" required:"1"`
 	ExpectedOutput []string   `yaml:"expectedOutput"`
 	ExcludedOutput []string   `yaml:"excludedOutput"`
 	ExpectedError  []string   `yaml:"expectedError"`
@@ -133,7 +135,7 @@ type commandTest1 struct {
 
 // file1 is a test file of schemaVersion 1.0.0.
 type file1 struct {
-	SchemaVersion string          `yaml:"schemaVersion" need:"1" one:"2.0.0,1.0.0"`
+	SchemaVersion string          `yaml:"schemaVersion" required:"1" enum:"2.0.0,1.0.0"`
 	GlobalEnv     []Env           `yaml:"globalEnvVars"`
 	Commands      []commandTest1  `yaml:"commandTests"`
 	FileExistence []ExistenceTest `yaml:"fileExistenceTests"`

@@ -13,7 +13,6 @@ import (
 	"github.com/cairn-dev/cairn/assemble/config"
 	"github.com/cairn-dev/cairn/assemble/diff"
 	"github.com/cairn-dev/cairn/assemble/image"
-	"github.com/cairn-dev/cairn/assemble/imagetest"
 	"github.com/cairn-dev/cairn/assemble/mirror"
 	"github.com/cairn-dev/cairn/assemble/quickview"
 	"github.com/cairn-dev/cairn/assemble/rebuild"
@@ -27,11 +26,11 @@ import (
 	"github.com/cairn-dev/cairn/packages/repository"
 	"github.com/cairn-dev/cairn/packages/solve"
 	"github.com/cairn-dev/cairn/packages/store"
+	"github.com/cairn-dev/cairn/packages/strictyaml"
 	"github.com/cairn-dev/cairn/sign"
 	"github.com/cairn-dev/cairn/sign/attest"
 	"github.com/cairn-dev/cairn/sign/cosign"
 	"github.com/cairn-dev/cairn/sign/keys"
-	"github.com/cairn-dev/cairn/sign/policy"
 	"github.com/cairn-dev/cairn/sign/proof"
 	"github.com/cairn-dev/cairn/sign/verify"
 )
@@ -96,7 +95,7 @@ var classes = []struct {
 		return anyOf(err, sign.ErrOptions, diff.ErrPlatform, target.ErrReference, target.ErrAmbiguous)
 	}},
 	{exitConfig, func(err error) bool {
-		return isType[*config.Errors](err) || isType[*policy.Errors](err) || isType[*imagetest.Errors](err) || anyOf(err, lock.ErrInvalid, errBadKey,
+		return isType[*config.Errors](err) || isType[*strictyaml.Errors](err) || anyOf(err, lock.ErrInvalid, errBadKey,
 			definition.ErrDefinition, definition.ErrArch, graph.ErrDuplicate,
 			attest.ErrStatement, pack.ErrSpec, pack.ErrIndex, cosign.ErrConfig, cosign.ErrToken, keys.ErrKey, keys.ErrPassword, keys.ErrExposed, image.ErrNotALayout)
 	}},

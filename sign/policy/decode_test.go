@@ -94,15 +94,6 @@ func TestManyProblemsAreShortened(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	names := []string{"signers", "trust", "sbom", "packages"}
-	for word, want := range map[string]string{"signer": "signers", "Trust": "trust", "sbm": "sbom", "package": "packages", "xyz": "", "": "", strings.Repeat("a", 100): ""} {
-		if got := nearest(word, names); got != want {
-			t.Errorf("%q: found %q", word, got)
-		}
-	}
-}
-
 func TestPatterns(t *testing.T) {
 	for _, c := range []struct {
 		pattern, name string

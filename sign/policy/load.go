@@ -9,15 +9,25 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/repository"
+	"github.com/cairn-dev/cairn/packages/strictyaml"
 	"github.com/cairn-dev/cairn/sign/verify"
 )
+
+// Problem is one thing that is wrong with a policy, Errors every such thing in
+// the order of their positions.
+type (
+	Problem = strictyaml.Problem
+	Errors  = strictyaml.Errors
+)
+
+// maxPolicySize bounds a policy file, in bytes.
+const maxPolicySize = 1 << 20
 
 // Load reads and checks a policy and the files it names. The error is *[Errors]
 // when the policy is at fault.
@@ -40,20 +50,21 @@ func readLimited(path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if int64(len(text)) > limit {
-		return nil, &Errors{Problems: []Problem{{File: path, Line: 1, Column: 1, Problem: "too large",
-			Detail: fmt.Sprintf("expected at most %d bytes", limit)}}}
+		return nil, strictyaml.TooLarge(path, "policy", limit)
 	}
 	return text, nil
 }
 
 // Parse checks a policy; dir is where the files that it names are looked for.
 func Parse(name string, text []byte, dir string) (*Policy, error) {
-	r := &report{file: name, places: map[string]at{}}
+	r := strictyaml.New(name, "policy")
 	var f File
-	decode(r, text, &f)
-	c := compiler{report: r, dir: dir, hash: []byte(hexOf(text))}
+	if root := r.Document(text, "version and images"); root != nil {
+		r.Decode(root, &f, strictyaml.Options{})
+	}
+	c := compiler{Report: r, dir: dir, hash: []byte(hexOf(text))}
 	p := c.policy(&f)
-	if err := r.err(); err != nil {
+	if err := r.Err(); err != nil {
 		return nil, err
 	}
 	p.Name, p.Hash = name, hexOf(c.hash)
@@ -67,27 +78,23 @@ func hexOf(b []byte) string {
 
 // compiler turns what was decoded into what is evaluated.
 type compiler struct {
-	*report
+	*strictyaml.Report
 	dir  string
 	hash []byte // hex hashes of everything that was read
 }
 
 func (c *compiler) policy(f *File) *Policy {
-	if f.Version != 1 && c.places["version"] != (at{}) && !c.reported("version") {
-		c.bad("version", "unknown version", fmt.Sprintf("found %d, expected 1", f.Version), "")
+	if f.Version != 1 && c.Has("version") && !c.Reported("version") {
+		c.Bad("version", "unknown version", fmt.Sprintf("found %d, expected 1", f.Version), "")
 	}
-	if len(f.Images) == 0 && c.places["images"] != (at{}) {
-		c.bad("images", "empty", "expected at least one entry", "an image that no entry matches is refused")
+	if len(f.Images) == 0 && c.Has("images") {
+		c.Bad("images", "empty", "expected at least one entry", "an image that no entry matches is refused")
 	}
 	p := &Policy{}
 	for i := range f.Images {
 		p.Entries = append(p.Entries, c.entry(fmt.Sprintf("images[%d]", i), f.Images[i]))
 	}
 	return p
-}
-
-func (c *compiler) reported(key string) bool {
-	return slices.ContainsFunc(c.problems, func(p Problem) bool { return p.Key == key })
 }
 
 func (c *compiler) entry(key string, f EntryFile) *Entry {
@@ -97,8 +104,8 @@ func (c *compiler) entry(key string, f EntryFile) *Entry {
 	}
 	if len(f.Match) > 0 {
 		e.Name = f.Match[0]
-	} else if c.places[key+".match"] != (at{}) {
-		c.bad(key+".match", "empty", "expected at least one pattern", `"**" matches every image`)
+	} else if c.Has(key + ".match") {
+		c.Bad(key+".match", "empty", "expected at least one pattern", `"**" matches every image`)
 	}
 	if f.Allow {
 		c.alone(key, f)
@@ -114,7 +121,7 @@ func (c *compiler) entry(key string, f EntryFile) *Entry {
 func (c *compiler) alone(key string, f EntryFile) {
 	f.Match, f.Allow = nil, false
 	if !isZero(f) {
-		c.bad(key+".allow", "conflict", "found conditions beside allow: true, expected none",
+		c.Bad(key+".allow", "conflict", "found conditions beside allow: true, expected none",
 			"remove allow to have the conditions checked")
 	}
 }
@@ -122,7 +129,7 @@ func (c *compiler) alone(key string, f EntryFile) {
 func (c *compiler) pattern(to []pattern, key, text string) []pattern {
 	p, err := newPattern(text)
 	if err != nil {
-		c.bad(key, "not a pattern", err.Error(), "")
+		c.Bad(key, "not a pattern", err.Error(), "")
 		return to
 	}
 	return append(to, p)
@@ -130,7 +137,7 @@ func (c *compiler) pattern(to []pattern, key, text string) []pattern {
 
 func (c *compiler) signersOf(key string, f EntryFile, e *Entry) {
 	if f.Signers == nil {
-		c.bad(key, "no signers", "expected signers, or allow: true", "a policy that asks for no signature proves nothing; statements count by who signed them")
+		c.Bad(key, "no signers", "expected signers, or allow: true", "a policy that asks for no signature proves nothing; statements count by who signed them")
 		return
 	}
 	e.threshold = max(1, f.Signers.Threshold)
@@ -140,9 +147,9 @@ func (c *compiler) signersOf(key string, f EntryFile, e *Entry) {
 		_, twice := e.annotations[name]
 		switch {
 		case !ok || name == "":
-			c.bad(at, "not an annotation", fmt.Sprintf("found %q, expected name=value", text), "")
+			c.Bad(at, "not an annotation", fmt.Sprintf("found %q, expected name=value", text), "")
 		case twice:
-			c.bad(at, "duplicate annotation", fmt.Sprintf("found %q again", name), "")
+			c.Bad(at, "duplicate annotation", fmt.Sprintf("found %q again", name), "")
 		default:
 			if e.annotations == nil {
 				e.annotations = map[string]string{}
@@ -152,9 +159,9 @@ func (c *compiler) signersOf(key string, f EntryFile, e *Entry) {
 	}
 	e.signers = c.signerList(key+".signers", f.Signers.Keys, f.Signers.Identities)
 	if n := len(f.Signers.Keys) + len(f.Signers.Identities); n == 0 {
-		c.bad(key+".signers", "empty", "expected keys or identities", "")
+		c.Bad(key+".signers", "empty", "expected keys or identities", "")
 	} else if e.threshold > n && !hasPattern(f.Signers.Identities) {
-		c.bad(key+".signers.threshold", "cannot be met", fmt.Sprintf("found %d, and %d signers", e.threshold, n), "")
+		c.Bad(key+".signers.threshold", "cannot be met", fmt.Sprintf("found %d, and %d signers", e.threshold, n), "")
 	}
 	e.attesters = e.signers
 	if f.Attesters != nil {
@@ -179,7 +186,7 @@ func (c *compiler) signerList(key string, keys []KeyFile, identities []IdentityF
 		at := fmt.Sprintf("%s.keys[%d]", key, i)
 		s, ok := c.key(at, k)
 		if ok && seen[s.Key.Fingerprint] {
-			c.bad(at, "duplicate key", "found "+s.Key.Fingerprint+" again", "")
+			c.Bad(at, "duplicate key", "found "+s.Key.Fingerprint+" again", "")
 		}
 		if ok {
 			seen[s.Key.Fingerprint] = true
@@ -188,12 +195,12 @@ func (c *compiler) signerList(key string, keys []KeyFile, identities []IdentityF
 	}
 	for i, id := range identities {
 		at := fmt.Sprintf("%s.identities[%d]", key, i)
-		if c.places[at+".issuer"] == (at0) {
+		if !c.Has(at + ".issuer") {
 			continue // reported as missing
 		}
 		v, err := verify.NewIdentity(id.Issuer, id.Subject, id.SubjectPattern)
 		if err != nil {
-			c.bad(at, "bad identity", strings.TrimPrefix(err.Error(), "identity: "), "")
+			c.Bad(at, "bad identity", strings.TrimPrefix(err.Error(), "identity: "), "")
 			continue
 		}
 		out = append(out, verify.Signer{Name: cmp.Or(id.Name, id.Subject, id.SubjectPattern), Identity: v})
@@ -201,13 +208,11 @@ func (c *compiler) signerList(key string, keys []KeyFile, identities []IdentityF
 	return out
 }
 
-var at0 at
-
 func (c *compiler) key(key string, k KeyFile) (verify.Signer, bool) {
 	text := []byte(k.PEM)
 	switch {
 	case k.File != "" && k.PEM != "" || k.File == "" && k.PEM == "":
-		c.bad(key, "bad key", "expected one of file and pem", "")
+		c.Bad(key, "bad key", "expected one of file and pem", "")
 		return verify.Signer{}, false
 	case k.File != "":
 		var ok bool
@@ -217,7 +222,7 @@ func (c *compiler) key(key string, k KeyFile) (verify.Signer, bool) {
 	}
 	v, err := verify.ParseKey(text)
 	if err != nil {
-		c.bad(key, "bad key", err.Error(), "")
+		c.Bad(key, "bad key", err.Error(), "")
 		return verify.Signer{}, false
 	}
 	return verify.Signer{Name: cmp.Or(k.Name, k.File, v.Fingerprint), Key: v}, true
@@ -233,7 +238,7 @@ func (c *compiler) read(key, name string, limit int64) ([]byte, bool) {
 		if errors.As(err, &pathErr) {
 			detail = path + ": " + pathErr.Err.Error()
 		}
-		c.bad(key, "cannot be read", detail, "")
+		c.Bad(key, "cannot be read", detail, "")
 		return nil, false
 	}
 	c.hash = append(c.hash, hexOf(text)...)
@@ -259,7 +264,7 @@ func (c *compiler) trustOf(key string, f EntryFile, e *Entry) {
 		}
 		r, err := verify.ReadTrustedRoot(c.path(t.Root))
 		if err != nil {
-			c.bad(key+".trust.root", "not a trusted root", err.Error(), "")
+			c.Bad(key+".trust.root", "not a trusted root", err.Error(), "")
 			return
 		}
 		trust = verify.NewTrust(r)
@@ -274,12 +279,12 @@ func (c *compiler) trustOf(key string, f EntryFile, e *Entry) {
 	}
 	trust.Timestamps = t.Timestamps
 	e.trust = trust
-	if len(c.problems) > 0 {
+	if c.Failed() {
 		return
 	}
 	var err error
 	if e.engine, err = verify.New(trust); err != nil {
-		c.bad(key+".trust", "cannot be met", err.Error(), "")
+		c.Bad(key+".trust", "cannot be met", err.Error(), "")
 	}
 }
 
@@ -288,19 +293,19 @@ func (c *compiler) trustOf(key string, f EntryFile, e *Entry) {
 func (c *compiler) withoutRoot(key string, f EntryFile, t *TrustFile) {
 	const detail = "there is no trusted root to check it with"
 	if t.Log == nil {
-		c.bad(key+".trust", "no trusted root", "expected root, or log: 0 to accept signatures that are in no transparency log",
+		c.Bad(key+".trust", "no trusted root", "expected root, or log: 0 to accept signatures that are in no transparency log",
 			"without a log a stolen key signs unseen")
 	} else if *t.Log > 0 {
-		c.bad(key+".trust.log", "cannot be met", detail, "set trust.root")
+		c.Bad(key+".trust.log", "cannot be met", detail, "set trust.root")
 	}
 	if t.Timestamps > 0 {
-		c.bad(key+".trust.timestamps", "cannot be met", detail, "set trust.root")
+		c.Bad(key+".trust.timestamps", "cannot be met", detail, "set trust.root")
 	}
 	if f.Signers != nil && len(f.Signers.Identities) > 0 {
-		c.bad(key+".signers.identities", "no trusted root", "certificates cannot be checked without one", "set trust.root")
+		c.Bad(key+".signers.identities", "no trusted root", "certificates cannot be checked without one", "set trust.root")
 	}
 	if f.MaxAge != "" {
-		c.bad(key+".maxAge", "cannot be met", "without a trusted root there is no signed time", "set trust.root")
+		c.Bad(key+".maxAge", "cannot be met", "without a trusted root there is no signed time", "set trust.root")
 	}
 }
 
@@ -331,7 +336,7 @@ func (c *compiler) conditions(key string, f EntryFile, e *Entry) {
 		}
 		rule, err := compileCEL(r)
 		if err != nil {
-			c.bad(at+".cel", "not an expression", err.Error(), "")
+			c.Bad(at+".cel", "not an expression", err.Error(), "")
 			continue
 		}
 		e.rules = append(e.rules, rule)
@@ -340,8 +345,8 @@ func (c *compiler) conditions(key string, f EntryFile, e *Entry) {
 
 func (c *compiler) proofKeys(key string, files []string) []repository.Key {
 	var out []repository.Key
-	if len(files) == 0 && c.places[key] != at0 {
-		c.bad(key, "empty", "expected at least one key", "a proof by keys that came with the image proves nothing")
+	if len(files) == 0 && c.Has(key) {
+		c.Bad(key, "empty", "expected at least one key", "a proof by keys that came with the image proves nothing")
 	}
 	for i, name := range files {
 		at := fmt.Sprintf("%s[%d]", key, i)
@@ -351,7 +356,7 @@ func (c *compiler) proofKeys(key string, files []string) []repository.Key {
 		}
 		k, err := repository.ParseKey(name, text)
 		if err != nil {
-			c.bad(at, "bad key", err.Error(), "")
+			c.Bad(at, "bad key", err.Error(), "")
 			continue
 		}
 		out = append(out, k)
@@ -367,7 +372,7 @@ func (c *compiler) dependencies(key string, list []string) []apk.Dependency {
 			err = errors.New("found a \"!\", expected a package with or without a version")
 		}
 		if err != nil {
-			c.bad(fmt.Sprintf("%s[%d]", key, i), "not a package", err.Error(), "")
+			c.Bad(fmt.Sprintf("%s[%d]", key, i), "not a package", err.Error(), "")
 			continue
 		}
 		out = append(out, d)
@@ -393,7 +398,7 @@ func (c *compiler) duration(key, text string) time.Duration {
 		d, err = time.ParseDuration(text)
 	}
 	if err != nil || d <= 0 {
-		c.bad(key, "not a duration", fmt.Sprintf("found %q, expected a positive one such as 30d or 12h", text), "")
+		c.Bad(key, "not a duration", fmt.Sprintf("found %q, expected a positive one such as 30d or 12h", text), "")
 		return 0
 	}
 	return d

@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+
+	"github.com/cairn-dev/cairn/packages/strictyaml"
 )
 
 // SchemaID is the identifier of the JSON schema.
@@ -60,7 +62,7 @@ func objectSchema(t reflect.Type) map[string]any {
 		properties[f.Tag.Get("yaml")] = p
 	}
 	s := map[string]any{"type": "object", "additionalProperties": false, "properties": properties}
-	if required := fieldsOf(t).required; len(required) > 0 {
+	if required := strictyaml.Required(t); len(required) > 0 {
 		s["required"] = required
 	}
 	return s

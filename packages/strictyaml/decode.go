@@ -1,4 +1,4 @@
-package policy
+package strictyaml
 
 import (
 	"bytes"
@@ -11,40 +11,38 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/cairn-dev/cairn/packages/spelling"
 )
 
-// maxPolicySize bounds a policy file, in bytes; maxValues the values in it with
-// aliases expanded.
-const (
-	maxPolicySize = 1 << 20
-	maxValues     = 50_000
-)
+// maxValues bounds the values of a file with aliases expanded.
+const maxValues = 50_000
 
-// decode reads the YAML of a policy into f. Every problem goes into the report;
-// what could be decoded is.
-func decode(r *report, text []byte, f *File) {
-	root := document(r, text)
-	if root == nil {
-		return
-	}
-	d := decoder{report: r}
-	d.value("", root, reflect.ValueOf(f).Elem(), "")
+// Options say how values are read.
+type Options struct {
+	// AnyText takes numbers and truth values for text, as they are written, and a
+	// list with nothing behind its key for none, as yaml.v3 does.
+	AnyText bool
+	// Hint gives advice about a value of the wrong kind; may be nil.
+	Hint func(key string, found *yaml.Node) string
 }
 
-func document(r *report, text []byte) *yaml.Node {
+// Document parses the one document of a file, YAML or JSON; nil where it is none,
+// which is then a problem. expect says what an empty file should have had.
+func (r *Report) Document(text []byte, expect string) *yaml.Node {
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	doc, err := next(dec)
 	switch {
 	case errors.Is(err, io.EOF):
-		r.add("policy", at{1, 1}, "empty", "found no key, expected version and images", "")
+		r.add("", position{1, 1}, "empty", "found no key, expected "+expect, "")
 		return nil
 	case err != nil:
 		line, message := syntax(err)
-		r.add("policy", at{line, 1}, "not YAML", message, "")
+		r.add("", position{line, 1}, "not YAML", message, "")
 		return nil
 	}
 	if second, err := next(dec); err == nil {
-		r.add("policy", at{second.Line, second.Column}, "second YAML document", "found one more after \"---\", expected one", "")
+		r.add("", position{second.Line, second.Column}, "second YAML document", "found one more after \"---\", expected one", "")
 		return nil
 	}
 	return doc
@@ -79,15 +77,22 @@ func syntax(err error) (int, string) {
 	return line, strings.Join(strings.Fields(m[2]), " ")
 }
 
+// Decode fills a struct, to which into points. What could be decoded is, whatever
+// else is wrong.
+func (r *Report) Decode(root *yaml.Node, into any, o Options) {
+	d := decoder{Report: r, Options: o}
+	d.value("", root, reflect.ValueOf(into).Elem(), "")
+}
+
 type decoder struct {
-	*report
-	count int
+	*Report
+	Options
 }
 
 // value decodes one value; tag is the field's tag.
 func (d *decoder) value(key string, n *yaml.Node, v reflect.Value, tag reflect.StructTag) {
-	pos := at{n.Line, n.Column}
-	if d.places[key] == (at{}) {
+	pos := position{n.Line, n.Column}
+	if !d.Has(key) {
 		d.places[key] = pos
 	}
 	if d.count++; d.count > maxValues {
@@ -110,6 +115,9 @@ func (d *decoder) value(key string, n *yaml.Node, v reflect.Value, tag reflect.S
 			d.object(key, n, v)
 		}
 	case reflect.Slice:
+		if d.AnyText && n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
+			return
+		}
 		if d.kind(key, n, yaml.SequenceNode, "a list") {
 			d.list(key, n, v, tag)
 		}
@@ -134,7 +142,14 @@ func (d *decoder) kind(key string, n *yaml.Node, want yaml.Kind, text string) bo
 	if n.Kind == want {
 		return true
 	}
-	d.add(key, at{n.Line, n.Column}, "wrong type", "found "+describe(n)+", expected "+text, "")
+	hint := ""
+	if d.Hint != nil {
+		hint = d.Hint(key, n)
+	}
+	if hint == "" && want == yaml.SequenceNode && n.Kind == yaml.ScalarNode && n.ShortTag() != "!!null" {
+		hint = "a list with one element is written [" + n.Value + "]"
+	}
+	d.add(key, position{n.Line, n.Column}, "wrong type", "found "+describe(n)+", expected "+text, hint)
 	return false
 }
 
@@ -165,8 +180,7 @@ func (d *decoder) object(key string, n *yaml.Node, v reflect.Value) {
 	seen := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, val := n.Content[i], n.Content[i+1]
-		path := join(key, k.Value)
-		pos := at{k.Line, k.Column}
+		path, pos := join(key, k.Value), position{k.Line, k.Column}
 		index, known := fields.index[k.Value]
 		switch {
 		case k.Kind != yaml.ScalarNode:
@@ -174,29 +188,29 @@ func (d *decoder) object(key string, n *yaml.Node, v reflect.Value) {
 		case seen[k.Value] > 0:
 			d.add(path, pos, "duplicate key", fmt.Sprintf("already set in line %d", seen[k.Value]), "")
 		case !known:
-			d.add(path, pos, "unknown key", "expected one of "+strings.Join(fields.names, ", "), hint(k.Value, fields.names))
+			d.add(path, pos, "unknown key", "expected one of "+strings.Join(fields.names, ", "), meant(k.Value, fields.names))
 		default:
 			seen[k.Value] = k.Line
-			f := v.Type().Field(index)
-			d.places[path] = at{val.Line, val.Column}
-			d.value(path, val, v.Field(index), f.Tag)
+			d.places[path] = position{val.Line, val.Column}
+			d.value(path, val, v.Field(index), v.Type().Field(index).Tag)
 		}
 	}
 	for _, name := range fields.required {
 		if seen[name] == 0 {
-			d.add(join(key, name), at{n.Line, n.Column}, "missing", "expected "+name+" here", "")
+			d.add(join(key, name), position{n.Line, n.Column}, "missing", "expected "+name+" here", "")
 		}
 	}
 }
 
-func hint(found string, names []string) string {
-	if n := nearest(found, names); n != "" {
+func meant(found string, names []string) string {
+	if n := spelling.Nearest(found, names); n != "" {
 		return "did you mean " + n + "?"
 	}
 	return ""
 }
 
 func (d *decoder) list(key string, n *yaml.Node, v reflect.Value, tag reflect.StructTag) {
+	v.Set(reflect.MakeSlice(v.Type(), 0, 0)) // [] is not the same as nothing
 	for i, c := range n.Content {
 		e := reflect.New(v.Type().Elem()).Elem()
 		d.value(fmt.Sprintf("%s[%d]", key, i), c, e, tag)
@@ -205,13 +219,8 @@ func (d *decoder) list(key string, n *yaml.Node, v reflect.Value, tag reflect.St
 }
 
 func (d *decoder) scalar(key string, n *yaml.Node, v reflect.Value, tag reflect.StructTag) {
-	pos := at{n.Line, n.Column}
-	want := map[reflect.Kind]string{reflect.Bool: "!!bool", reflect.Int: "!!int", reflect.String: "!!str"}[v.Kind()]
-	if n.ShortTag() != want {
-		d.add(key, pos, "wrong type", "found "+describe(n)+", expected "+wanted(v.Kind()), "")
-		return
-	}
-	if err := n.Decode(v.Addr().Interface()); err != nil {
+	pos := position{n.Line, n.Column}
+	if !d.fits(n, v) {
 		d.add(key, pos, "wrong type", "found "+describe(n)+", expected "+wanted(v.Kind()), "")
 		return
 	}
@@ -227,9 +236,22 @@ func (d *decoder) scalar(key string, n *yaml.Node, v reflect.Value, tag reflect.
 				return
 			}
 		}
-		d.add(key, pos, "unknown value", "found "+describe(n)+", expected "+strings.Join(names, ", "), hint(v.String(), names))
+		d.add(key, pos, "unknown value", "found "+describe(n)+", expected "+strings.Join(names, ", "), meant(v.String(), names))
 	}
 }
+
+// fits sets a value when it is of the type.
+func (d *decoder) fits(n *yaml.Node, v reflect.Value) bool {
+	if d.AnyText && v.Kind() == reflect.String {
+		v.SetString(n.Value)
+		return n.ShortTag() != "!!null"
+	}
+	want := map[reflect.Kind]string{reflect.Bool: "!!bool", reflect.Int: "!!int", reflect.String: "!!str"}[v.Kind()]
+	return n.ShortTag() == want && n.Decode(v.Addr().Interface()) == nil
+}
+
+// Required lists the keys that a struct's mapping must have.
+func Required(t reflect.Type) []string { return fieldsOf(t).required }
 
 // fields are the keys of a struct.
 type fields struct {
@@ -241,6 +263,9 @@ func fieldsOf(t reflect.Type) fields {
 	f := fields{index: map[string]int{}}
 	for i := range t.NumField() {
 		name := t.Field(i).Tag.Get("yaml")
+		if name == "" || name == "-" {
+			continue
+		}
 		f.index[name] = i
 		f.names = append(f.names, name)
 		if t.Field(i).Tag.Get("required") != "" {
