@@ -93,7 +93,7 @@ func OfImage(ctx context.Context, name string, img *subject.Image, o Options) (*
 		inv.add(&installed[i].Package)
 	}
 	if !o.Files {
-		inv.NotLookedAt = append(inv.NotLookedAt, "files that are no package's were not looked for (--files)")
+		inv.NotLookedAt = append(inv.NotLookedAt, "files that are no package's were not looked for")
 		return inv, nil
 	}
 	return inv, inv.count(ctx, img, installed)

@@ -145,6 +145,14 @@ func TestReportBrowser(t *testing.T) {
 	w, _, b := alpinePair(t)
 	page := w.path("report.html")
 	w.cairn("report", "--html="+page, b+"/")
+	// With a feed the page has a table more, which has to be as good.
+	w.write("feed.json", `{"urlprefix": "https://dl-cdn.alpinelinux.org/alpine", "distroversion": "v3.19", "packages": [
+		{"pkg": {"name": "openssl", "secfixes": {"99-r0": ["CVE-2026-1", "CVE-2026-2"]}}}]}`)
+	fed := w.path("fed.html")
+	w.cairn("report", "--feed="+w.path("feed.json"), "--html="+fed, b+"/")
+	if badges := browse(t, fed, "advisories", "libssl", "libssl3").Steps.Badges; !slices.Contains(badges, "Advisories 4 findings") {
+		t.Errorf("badges %q", badges)
+	}
 	s := browse(t, page, "alpine", "libssl", "libssl3").Steps
 	if !strings.Contains(s.FirstPath, "libssl.so.3") || s.Rows == 0 || s.More != 200 {
 		t.Errorf("search: %d rows, first %q, %d after more", s.Rows, s.FirstPath, s.More)
