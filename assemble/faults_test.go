@@ -133,7 +133,7 @@ func TestPublishThroughFaults(t *testing.T) {
 		if _, err := old.Publish(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
-		proxy.rate = []float64{0.02, 0.1, 0.3}[seed%3]
+		proxy.rate = []float64{0.02, 0.15, 0.6}[seed%3]
 		_, err := fresh.Publish(t.Context(), o)
 		proxy.rate = 0
 		outcomes[err == nil]++
