@@ -108,6 +108,10 @@ var allowed = map[string][]string{
 	"sign/attest":         {},
 	"sign/cosign":         {"sign/attest", "sign/keys", "assemble/target"},
 
+	"packages/build":          {"packages/apk", "packages/build/runner", "packages/build/source", "packages/definition", "packages/distro", "packages/lint", "packages/pack", "packages/repository", "packages/sbom", "packages/scan", "packages/tree"},
+	"packages/build/runner":   {"packages/definition"},
+	"packages/build/source":   {"packages/definition"},
+	"assemble/guest":          {"assemble/rootfs", "packages/apk", "packages/store"},
 	"packages/build/buildkit": {},
 	"packages/build/unpack":   {},
 }

@@ -572,11 +572,11 @@ func (w *work) packOne(ctx context.Context, o *output, all []*output, license st
 	if err != nil {
 		return "", err
 	}
-	name := s.Package.Filename()
-	if _, err := pack.WriteFile(ctx, filepath.Join(w.task.Dir, name), t, s, pack.Options{Keys: w.b.o.Keys}); err != nil {
+	name := filepath.Join(w.task.Dir, s.Package.Filename())
+	if _, err := pack.WriteFile(ctx, name, t, s, pack.Options{Keys: w.b.o.Keys}); err != nil {
 		return "", err
 	}
-	fmt.Fprintf(w.task.Log, "--- %s: packed\n", name)
+	fmt.Fprintf(w.task.Log, "--- %s: packed\n", filepath.Base(name))
 	return name, nil
 }
 

@@ -57,6 +57,12 @@ func hosted(t testing.TB, d *definition.Build) (dir string, files []string, log 
 	dir = t.TempDir()
 	var out bytes.Buffer
 	files, err = b.Build(t.Context(), distro.Task{Build: d, Dir: dir, Log: &out})
+	for i := range files {
+		if filepath.Dir(files[i]) != dir {
+			t.Errorf("%s is not in %s", files[i], dir)
+		}
+		files[i] = filepath.Base(files[i])
+	}
 	return dir, files, out.String(), err
 }
 

@@ -202,7 +202,7 @@ func (b *Bubblewrap) arguments(s *Sandbox, step Step, root string) []string {
 	if s.Cache != "" {
 		args = append(args, "--bind", s.Cache, "/var/cache/melange")
 	}
-	args = append(args, "--dev", "/dev", "--proc", "/proc", "--ro-bind", "/sys", "/sys", "--chdir", definition.WorkDir, "--clearenv")
+	args = append(args, "--dir", "/tmp", "--chmod", "1777", "/tmp", "--dev", "/dev", "--proc", "/proc", "--ro-bind", "/sys", "/sys", "--chdir", definition.WorkDir, "--clearenv")
 	if s.Network {
 		args = append(args, "--ro-bind-try", "/etc/resolv.conf", "/etc/resolv.conf")
 	} else {

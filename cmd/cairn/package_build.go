@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"gopkg.in/yaml.v3"
+
+	"github.com/cairn-dev/cairn/assemble/config"
+	"github.com/cairn-dev/cairn/assemble/guest"
+	"github.com/cairn-dev/cairn/assemble/image"
+	"github.com/cairn-dev/cairn/assemble/rootfs"
+	"github.com/cairn-dev/cairn/packages"
+	"github.com/cairn-dev/cairn/packages/build"
+	"github.com/cairn-dev/cairn/packages/build/runner"
+	"github.com/cairn-dev/cairn/packages/definition"
+	"github.com/cairn-dev/cairn/packages/distro"
+	"github.com/cairn-dev/cairn/packages/repository"
+	"github.com/cairn-dev/cairn/packages/store"
+)
+
+// packageBuildFlags are the flags of package build.
+type packageBuildFlags struct {
+	definitionFlags
+	storeFlags
+	arch         string
+	runner       string
+	out          string
+	namespace    string
+	buildDate    string
+	repositories []string
+	keyring      []string
+	parallel     int
+	trace        bool
+	stop         bool
+	unsigned     bool
+	keys         signingKeys
+}
+
+func newPackageBuild(a *app) *cobra.Command {
+	var b packageBuildFlags
+	cmd := &cobra.Command{
+		Use:   "build FILE...|DIR",
+		Short: "Build packages from definitions",
+		Long: `Build the packages of definitions, or of all definitions of a directory in the order
+that they need, into a repository: --out/ARCH/NAME-VERSION.apk and an index.
+
+What is current is not built again: a build depends on the compiled definition, the
+files beside it (in a directory of the package's name), the sources, the packages of
+its environment and the engine. A failed build stops only those that need it. Logs are
+in --out/.cairn/ARCH/logs.
+
+Sources are taken and checked before the sandbox starts. The sandbox is made of the
+environment's packages, from what is built here and from --repository-append.
+
+--runner bubblewrap runs steps in a sandbox without a network, as root or, where the
+machine allows user namespaces, as any user. --runner host runs them on this machine,
+as it is and with all your rights: for machines with a toolchain and definitions that
+you wrote.
+
+The times in packages are those of SOURCE_DATE_EPOCH or --build-date, else 1970-01-01:
+the same inputs give the same bytes.`,
+		Example: "  cairn package build --repository-append https://packages.wolfi.dev/os --keyring-append wolfi-signing.rsa.pub --signing-key me.rsa hello.yaml\n" +
+			"  cairn package build --runner host definitions/",
+		Args: args(1, -1, "FILE...|DIR"),
+		RunE: func(cmd *cobra.Command, args []string) error { return b.run(cmd.Context(), a, args) },
+	}
+	b.definitionFlags.register(cmd)
+	b.storeFlags.register(cmd)
+	b.keys.register(cmd)
+	f := cmd.Flags()
+	f.StringVar(&b.arch, "arch", "host", "the `architecture` to build for")
+	f.StringVar(&b.runner, "runner", "bubblewrap", "what runs the steps: bubblewrap or host")
+	f.StringVar(&b.out, "out", "packages", "`directory` of the repository")
+	f.StringVar(&b.namespace, "namespace", "unknown", "`name` of the distribution in the packages' URLs, such as wolfi")
+	f.StringVar(&b.buildDate, "build-date", "", "`time` of the packages and their files, RFC 3339 (default: SOURCE_DATE_EPOCH, else 1970-01-01)")
+	f.StringSliceVarP(&b.repositories, "repository-append", "r", nil, "`repositories` with packages for the environments")
+	f.StringSliceVarP(&b.keyring, "keyring-append", "k", nil, "`keys` to trust: files or URLs")
+	f.IntVar(&b.parallel, "parallel", 1, "builds at a time")
+	f.BoolVar(&b.trace, "trace", false, "let the steps' shells print what they do")
+	f.BoolVar(&b.stop, "stop-at-failure", false, "begin no build after one failed")
+	f.BoolVar(&b.unsigned, "unsafe-unsigned-index", false, "accept indexes without a verified signature")
+	return cmd
+}
+
+func (b *packageBuildFlags) run(ctx context.Context, a *app, names []string) error {
+	o, co, err := b.definitionFlags.read(a, b.arch)
+	if err != nil {
+		return err
+	}
+	var files []string
+	for _, name := range names {
+		list, err := definitionFiles(a, name)
+		if err != nil {
+			return err
+		}
+		files = append(files, list...)
+	}
+	builds, err := definition.LoadAll(ctx, files, o, co)
+	if err != nil {
+		return err
+	}
+	for _, d := range builds {
+		a.warnDefinition(d.Warnings)
+	}
+	if len(builds) == 0 {
+		return fmt.Errorf("no definition is for %s: %w", co.Arch, definition.ErrArch)
+	}
+	epoch, err := b.epoch()
+	if err != nil {
+		return err
+	}
+	keys, err := b.keys.load(a)
+	if err != nil {
+		return err
+	}
+	ws, err := b.storeFlags.open(a, func(packages.Event) {})
+	if err != nil {
+		return err
+	}
+	defer ws.Close()
+	unsafe := packages.Unsafe{UnsignedIndex: b.unsigned}
+	indexes, err := ws.Indexes(ctx, packages.Request{Repositories: b.repositories, Keyring: b.keyring, Unsafe: unsafe}, co.Arch)
+	if err != nil {
+		return err
+	}
+	base := filepath.Join(ws.Store().Dir(), "..", "package-build")
+	for _, dir := range []string{"files", "work", "sources"} {
+		if err := os.MkdirAll(filepath.Join(base, dir), 0o755); err != nil {
+			return err
+		}
+	}
+	bo := build.Options{SourceCache: filepath.Join(base, "sources"), Offline: b.offline, Epoch: epoch, Keys: keys, Namespace: b.namespace,
+		Version: buildVersion(), TempDir: filepath.Join(base, "work"), Trace: b.trace}
+	switch b.runner {
+	case "host":
+		bo.Runner = runner.Host{}
+	case "bubblewrap":
+		if bo.Runner, err = runner.NewBubblewrap(); err != nil {
+			return err
+		}
+		bo.Guests = &guests{ws: ws, indexes: indexes, cache: filepath.Join(base, "files")}
+	default:
+		return usageError{fmt.Errorf("--runner: found %q, expected bubblewrap or host", b.runner)}
+	}
+	return a.buildGraph(ctx, builds, build.New(bo), distro.Options{Dir: a.at(b.out), Arch: co.Arch, Repositories: buildRepositories(indexes), Keys: keys,
+		Jobs: b.parallel, StopAtFailure: b.stop})
+}
+
+// epoch is the time of everything that is built.
+func (b *packageBuildFlags) epoch() (time.Time, error) {
+	t, err := parseBuildDate(b.buildDate)
+	if err != nil || !t.IsZero() {
+		return t, err
+	}
+	t, set, err := image.SourceDateEpoch(os.Getenv("SOURCE_DATE_EPOCH"))
+	if err != nil {
+		return t, usageError{err}
+	}
+	if !set {
+		t = time.Unix(0, 0)
+	}
+	return t.UTC(), nil
+}
+
+// guests makes sandboxes' root directories of packages.
+type guests struct {
+	ws      *packages.Workspace
+	indexes []*repository.Index
+	cache   string
+}
+
+// Guest plans the tree of an environment and makes it a directory.
+func (g *guests) Guest(ctx context.Context, d *definition.Build, environment []distro.Input, dir string) (*build.Guest, error) {
+	cfg, err := accountsConfig(d, dir)
+	if err != nil {
+		return nil, err
+	}
+	var receipts []*store.Receipt
+	for i := range environment {
+		in := &environment[i]
+		var r *store.Receipt
+		if in.Repository < 0 {
+			r, err = g.ws.File(ctx, in.File, in.Package, in.SHA256)
+		} else {
+			r, err = g.ws.Package(ctx, g.indexes[in.Repository], in.Package, packages.Unsafe{})
+		}
+		if err != nil {
+			return nil, fmt.Errorf("environment: %w", err)
+		}
+		receipts = append(receipts, r)
+	}
+	in := rootfs.Input{Config: cfg, Arch: d.Arch, Created: time.Unix(0, 0).UTC(),
+		ReadFiles: func(ctx context.Context, pkg int, members []int) ([][]byte, error) {
+			return g.ws.Store().ReadFiles(ctx, receipts[pkg], members)
+		}}
+	out := &build.Guest{Root: filepath.Join(dir, "root")}
+	for _, r := range receipts {
+		in.Packages = append(in.Packages, rootfs.Package{Receipt: r, Requested: true})
+		out.Packages = append(out.Packages, r.Package)
+	}
+	tree, err := rootfs.Plan(ctx, in)
+	if err != nil {
+		return nil, fmt.Errorf("environment: %w", err)
+	}
+	return out, guest.Make(ctx, tree, g.ws.Store(), g.cache, out.Root)
+}
+
+// accountsConfig is a configuration with the accounts of a definition's environment.
+func accountsConfig(d *definition.Build, dir string) (*config.Config, error) {
+	accounts := d.Environment.Accounts
+	accounts.RunAs = ""
+	text, err := yaml.Marshal(map[string]any{"accounts": accounts})
+	if err != nil {
+		return nil, err
+	}
+	name := filepath.Join(dir, "accounts.yaml")
+	if err := os.WriteFile(name, text, 0o600); err != nil {
+		return nil, err
+	}
+	return config.Load(name, config.Options{})
+}
