@@ -19,7 +19,7 @@ func newPackage(a *app) *cobra.Command {
 		Short: "Work with package definitions and packages",
 		Long:  `Work with package definitions (melange's YAML) and with the packages made of them.`,
 	}
-	cmd.AddCommand(newPackageNew(a), newPackageCheck(a), newPackageCompile(a), newPackageGraph(a), newPackageBuild(a))
+	cmd.AddCommand(newPackageNew(a), newPackageCheck(a), newPackageCompile(a), newPackageGraph(a), newPackageBuild(a), newPackageTest(a), newPackageProve(a))
 	cmd.AddCommand(newPackageSign(a), newPackageVerify(a), newPackageShow(a), newPackageLint(a))
 	return cmd
 }

@@ -39,6 +39,7 @@ type packageBuildFlags struct {
 	stop         bool
 	unsigned     bool
 	keys         signingKeys
+	provenance   packageProvenance
 }
 
 func newPackageBuild(a *app) *cobra.Command {
@@ -72,6 +73,7 @@ the same inputs give the same bytes.`,
 	b.definitionFlags.register(cmd)
 	b.storeFlags.register(cmd)
 	b.keys.register(cmd)
+	b.provenance.register(cmd)
 	f := cmd.Flags()
 	f.StringVar(&b.arch, "arch", "host", "the `architecture` to build for")
 	f.StringVar(&b.runner, "runner", "bubblewrap", "what runs the steps: bubblewrap or host")
@@ -110,45 +112,67 @@ func (b *packageBuildFlags) run(ctx context.Context, a *app, names []string) err
 	if len(builds) == 0 {
 		return fmt.Errorf("no definition is for %s: %w", co.Arch, definition.ErrArch)
 	}
-	epoch, err := b.epoch()
-	if err != nil {
-		return err
-	}
-	keys, err := b.keys.load(a)
-	if err != nil {
-		return err
-	}
 	ws, err := b.storeFlags.open(a, func(packages.Event) {})
 	if err != nil {
 		return err
 	}
 	defer ws.Close()
-	unsafe := packages.Unsafe{UnsignedIndex: b.unsigned}
-	indexes, err := ws.Indexes(ctx, packages.Request{Repositories: b.repositories, Keyring: b.keyring, Unsafe: unsafe}, co.Arch)
+	bo, repositories, err := b.builder(ctx, a, ws, co.Arch)
 	if err != nil {
 		return err
 	}
-	base := filepath.Join(ws.Store().Dir(), "..", "package-build")
-	for _, dir := range []string{"files", "work", "sources"} {
-		if err := os.MkdirAll(filepath.Join(base, dir), 0o755); err != nil {
-			return err
-		}
+	if bo.Record, err = b.provenance.record(ctx, a, filepath.Join(a.at(b.out), co.Arch), b.namespace); err != nil {
+		return err
 	}
-	bo := build.Options{SourceCache: filepath.Join(base, "sources"), Offline: b.offline, Epoch: epoch, Keys: keys, Namespace: b.namespace,
-		Version: buildVersion(), TempDir: filepath.Join(base, "work"), Trace: b.trace}
+	return a.buildGraph(ctx, builds, build.New(*bo), distro.Options{Dir: a.at(b.out), Arch: co.Arch, Repositories: repositories, Keys: bo.Keys,
+		Jobs: b.parallel, StopAtFailure: b.stop})
+}
+
+// builder makes the options of a builder, with the repositories that environments are
+// made from.
+func (b *packageBuildFlags) builder(ctx context.Context, a *app, ws *packages.Workspace, arch string) (*build.Options, []distro.Repository, error) {
+	bo, guests, err := b.options(ws)
+	if err != nil {
+		return nil, nil, err
+	}
+	if bo.Keys, err = b.keys.load(a); err != nil {
+		return nil, nil, err
+	}
+	unsafe := packages.Unsafe{UnsignedIndex: b.unsigned}
+	indexes, err := ws.Indexes(ctx, packages.Request{Repositories: b.repositories, Keyring: b.keyring, Unsafe: unsafe}, arch)
+	if err != nil {
+		return nil, nil, err
+	}
 	switch b.runner {
 	case "host":
 		bo.Runner = runner.Host{}
 	case "bubblewrap":
 		if bo.Runner, err = runner.NewBubblewrap(); err != nil {
-			return err
+			return nil, nil, err
 		}
-		bo.Guests = &guests{ws: ws, indexes: indexes, cache: filepath.Join(base, "files")}
+		guests.indexes = indexes
+		bo.Guests = guests
 	default:
-		return usageError{fmt.Errorf("--runner: found %q, expected bubblewrap or host", b.runner)}
+		return nil, nil, usageError{fmt.Errorf("--runner: found %q, expected bubblewrap or host", b.runner)}
 	}
-	return a.buildGraph(ctx, builds, build.New(bo), distro.Options{Dir: a.at(b.out), Arch: co.Arch, Repositories: buildRepositories(indexes), Keys: keys,
-		Jobs: b.parallel, StopAtFailure: b.stop})
+	return &bo, buildRepositories(indexes), nil
+}
+
+// unixTime is a time in seconds since 1970.
+func unixTime(seconds int64) time.Time { return time.Unix(seconds, 0).UTC() }
+
+// options are those of a builder, and who makes guests for it. What builds share lies
+// beside the store.
+func (b *packageBuildFlags) options(ws *packages.Workspace) (build.Options, *guests, error) {
+	base := filepath.Join(filepath.Dir(ws.Store().Dir()), "package-build")
+	for _, dir := range []string{"files", "work", "sources"} {
+		if err := os.MkdirAll(filepath.Join(base, dir), 0o755); err != nil {
+			return build.Options{}, nil, err
+		}
+	}
+	epoch, err := b.epoch()
+	return build.Options{SourceCache: filepath.Join(base, "sources"), Offline: b.offline, Epoch: epoch, Namespace: b.namespace,
+		Version: buildVersion(), TempDir: filepath.Join(base, "work"), Trace: b.trace}, &guests{ws: ws, cache: filepath.Join(base, "files")}, err
 }
 
 // epoch is the time of everything that is built.
@@ -176,14 +200,11 @@ type guests struct {
 
 // Guest plans the tree of an environment and makes it a directory.
 func (g *guests) Guest(ctx context.Context, d *definition.Build, environment []distro.Input, dir string) (*build.Guest, error) {
-	cfg, err := accountsConfig(d, dir)
-	if err != nil {
-		return nil, err
-	}
 	var receipts []*store.Receipt
 	for i := range environment {
 		in := &environment[i]
 		var r *store.Receipt
+		var err error
 		if in.Repository < 0 {
 			r, err = g.ws.File(ctx, in.File, in.Package, in.SHA256)
 		} else {
@@ -194,14 +215,23 @@ func (g *guests) Guest(ctx context.Context, d *definition.Build, environment []d
 		}
 		receipts = append(receipts, r)
 	}
-	in := rootfs.Input{Config: cfg, Arch: d.Arch, Created: time.Unix(0, 0).UTC(),
+	return g.of(ctx, receipts, &d.Environment.Accounts, d.Arch, dir)
+}
+
+// of makes the root directory of packages.
+func (g *guests) of(ctx context.Context, receipts []*store.Receipt, accounts *definition.Accounts, arch, dir string) (*build.Guest, error) {
+	cfg, err := accountsConfig(accounts, dir)
+	if err != nil {
+		return nil, err
+	}
+	in := rootfs.Input{Config: cfg, Arch: arch, Created: time.Unix(0, 0).UTC(),
 		ReadFiles: func(ctx context.Context, pkg int, members []int) ([][]byte, error) {
 			return g.ws.Store().ReadFiles(ctx, receipts[pkg], members)
 		}}
 	out := &build.Guest{Root: filepath.Join(dir, "root")}
 	for _, r := range receipts {
 		in.Packages = append(in.Packages, rootfs.Package{Receipt: r, Requested: true})
-		out.Packages = append(out.Packages, r.Package)
+		out.Packages, out.SHA256 = append(out.Packages, r.Package), append(out.SHA256, r.FileSHA256)
 	}
 	tree, err := rootfs.Plan(ctx, in)
 	if err != nil {
@@ -210,9 +240,9 @@ func (g *guests) Guest(ctx context.Context, d *definition.Build, environment []d
 	return out, guest.Make(ctx, tree, g.ws.Store(), g.cache, out.Root)
 }
 
-// accountsConfig is a configuration with the accounts of a definition's environment.
-func accountsConfig(d *definition.Build, dir string) (*config.Config, error) {
-	accounts := d.Environment.Accounts
+// accountsConfig is a configuration with the accounts of an environment.
+func accountsConfig(of *definition.Accounts, dir string) (*config.Config, error) {
+	accounts := *of
 	accounts.RunAs = ""
 	text, err := yaml.Marshal(map[string]any{"accounts": accounts})
 	if err != nil {

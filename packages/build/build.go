@@ -57,8 +57,10 @@ var (
 // Guest is a root directory of a build's environment.
 type Guest struct {
 	Root string
-	// Packages are what it is made of, in the order of installation.
+	// Packages are what it is made of, in the order of installation; SHA256 are their
+	// files' digests.
 	Packages []apk.Package
+	SHA256   []apk.SHA256
 	// Close gives it up.
 	Close func() error
 }
@@ -93,6 +95,30 @@ type Options struct {
 	TempDir string
 	// Trace makes shells print what they do.
 	Trace bool
+	// Record is told what packages were made from, when they are made. Optional.
+	Record func(r *Record) error
+}
+
+// Record is what the packages of a definition were made from, for provenance.
+type Record struct {
+	Build *definition.Build
+	// Beside is the digest of the files beside the definition; see [Builder.Inputs].
+	Beside string
+	Epoch  time.Time
+	Runner string
+	// Environment are the packages of the sandbox, with their files' digests; none for a
+	// runner without one.
+	Environment []apk.Package
+	SHA256      []apk.SHA256
+	Materials   []source.Material
+	// Packages are the files that were made.
+	Packages []Made
+}
+
+// Made is a package file.
+type Made struct {
+	Name   string // without a directory
+	SHA256 apk.SHA256
 }
 
 // Builder makes packages. It is a [distro.Builder].
@@ -228,7 +254,35 @@ func (b *Builder) Build(ctx context.Context, t distro.Task) (files []string, err
 	if err := w.steps(ctx); err != nil {
 		return nil, err
 	}
-	return w.pack(ctx)
+	if files, err = w.pack(ctx); err != nil || b.o.Record == nil {
+		return files, err
+	}
+	return files, w.record(ctx, files)
+}
+
+// record says what the packages were made from.
+func (w *work) record(ctx context.Context, files []string) error {
+	r := &Record{Build: w.d, Epoch: w.b.o.Epoch, Runner: w.b.o.Runner.Name(), Materials: w.set.Materials}
+	var err error
+	if r.Beside, err = w.b.Inputs(ctx, w.d); err != nil {
+		return err
+	}
+	if w.guest != nil {
+		r.Environment, r.SHA256 = w.guest.Packages, w.guest.SHA256
+	}
+	for _, name := range files {
+		f, err := os.Open(name)
+		if err != nil {
+			return err
+		}
+		h := sha256.New()
+		_, err = io.Copy(h, f)
+		if err = errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+		r.Packages = append(r.Packages, Made{filepath.Base(name), apk.SHA256(h.Sum(nil))})
+	}
+	return w.b.o.Record(r)
 }
 
 // prepare makes workspace, sources and guest.
