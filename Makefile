@@ -80,6 +80,14 @@ e2e-containerd:
 	cmd/cairn/e2e/containerd.sh $(E2E_CACHE)
 	CAIRN_E2E=$(E2E_CACHE) $(GO) test -tags e2e -count 1 -v -run TestE2EContainerd ./cmd/cairn
 
+# Definitions of ours and unmodified ones of Wolfi built in bubblewrap, tested, proved,
+# put into an image that runs, and compared with melange's own packages. The sources
+# and the environment come from Debian.
+.PHONY: e2e-packages
+e2e-packages:
+	cmd/cairn/e2e/melange.sh $(E2E_CACHE)
+	CAIRN_E2E=$(E2E_CACHE) cmd/cairn/e2e/dockerd.sh $(GO) test -tags e2e -count 1 -v -timeout 20m -run 'TestPackages$(RUN)' ./cmd/cairn
+
 # The page of cairn report in a real browser, with an accessibility check, and
 # cairn diff against what umoci unpacks. Screenshots go to /tmp/cairn-report.
 .PHONY: e2e-registry

@@ -1,0 +1,248 @@
+//go:build e2e
+
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cairn-dev/cairn/packages/apk"
+	"github.com/cairn-dev/cairn/packages/apk/apktest"
+	"github.com/cairn-dev/cairn/packages/tree"
+)
+
+// `make e2e-packages` builds packages from definitions in sandboxes made of packages that
+// were Debian's, and compares them with what melange makes of the same.
+
+// toolchain are the packages of Debian that environments are made of.
+var toolchain = strings.Fields("bash coreutils gcc g++ libc6-dev make binutils sed grep tar python3 findutils diffutils gawk base-files xz-utils busybox " +
+	"perl libperl-dev zlib1g-dev autoconf automake libtool pax-utils m4 patch libtest-exception-perl hostname texinfo")
+
+// workshop has a repository of Debian's packages, and seeds that give them the names
+// that definitions know.
+type workshop struct {
+	t                 *testing.T
+	dir               string
+	debian, key       string // repository, and the key of its index
+	signing           string // private key of what is built
+	repositories, all []string
+}
+
+func newWorkshop(t *testing.T) *workshop {
+	t.Helper()
+	w := &workshop{t: t, dir: t.TempDir()}
+	w.debian, w.key = debianRepositoryIn(t, "packages", toolchain)
+	t.Setenv("CAIRN_CACHE_DIR", filepath.Join(w.dir, "cache"))
+	mustCairn(t, "key", "generate", "--apk", "--output", filepath.Join(w.dir, "me.rsa"))
+	w.signing = filepath.Join(w.dir, "me.rsa")
+	seeds := filepath.Join(w.dir, "seeds")
+	mustCairn(t, "package", "build", "--runner", "host", "--signing-key", w.signing, "--out", seeds, projectFile(t, "testdata", "definitions", "seeds"))
+	w.repositories = []string{"-r", w.debian, "-r", seeds, "-k", w.key, "-k", w.signing + ".pub"}
+	return w
+}
+
+func (w *workshop) build(out string, more ...string) string {
+	w.t.Helper()
+	start := time.Now()
+	args := append([]string{"package", "build", "--signing-key", w.signing, "--out", filepath.Join(w.dir, out)}, w.repositories...)
+	text := mustCairn(w.t, append(args, more...)...)
+	w.t.Logf("%s: built in %v\n%s", out, time.Since(start).Round(10*time.Millisecond), text)
+	return text
+}
+
+// apks are the packages of a repository.
+func (w *workshop) apks(out string) (files []string) {
+	w.t.Helper()
+	files, err := filepath.Glob(filepath.Join(w.dir, out, "x86_64", "*.apk"))
+	if err != nil || len(files) == 0 {
+		w.t.Fatalf("%s: no packages, %v", out, err)
+	}
+	return files
+}
+
+// same compares the packages of two repositories, byte for byte.
+func (w *workshop) same(a, b string) {
+	w.t.Helper()
+	for _, f := range w.apks(a) {
+		x, err := os.ReadFile(f)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if y, err := os.ReadFile(filepath.Join(w.dir, b, "x86_64", filepath.Base(f))); err != nil || !bytes.Equal(x, y) {
+			w.t.Errorf("%s: built again it is another file (%v)", filepath.Base(f), err)
+		}
+	}
+}
+
+// The project's own definitions: a library and a program that links it, a module of
+// Python, a package that stands for others, a service in Go; built twice to the same
+// bytes, tested, and an image of them run in an engine.
+func TestPackagesOwn(t *testing.T) {
+	w := newWorkshop(t)
+	e := newEngine(t)
+	definitions := projectFile(t, "testdata", "definitions")
+	for _, out := range []string{"one", "two"} {
+		if text := w.build(out, "--provenance", "--parallel", "2", definitions); !strings.Contains(text, "x86_64: 4 built") {
+			t.Errorf("%s", text)
+		}
+	}
+	w.same("one", "two")
+	if text := w.build("one", "--provenance", definitions); !strings.Contains(text, "x86_64: 4 current") {
+		t.Errorf("nothing changed: %s", text)
+	}
+	out := mustCairn(t, append([]string{"package", "test", "--out", filepath.Join(w.dir, "one"), definitions}, w.repositories...)...)
+	for _, name := range []string{"hello-greet", "py-greet"} {
+		if !strings.Contains(out, "pass  "+name) {
+			t.Errorf("%s", out)
+		}
+	}
+	mustCairn(t, append([]string{"package", "prove", "--signing-key", w.signing, "--rebuild", filepath.Join(definitions, "libgreet.yaml"), filepath.Join(w.dir, "one", "x86_64", "libgreet-1.0-r0.apk")}, w.repositories...)...)
+	if _, err := exec.LookPath("go"); err == nil {
+		mustCairn(t, "package", "build", "--runner", "host", "--signing-key", w.signing, "--out", filepath.Join(w.dir, "one"), filepath.Join(definitions, "service"))
+	}
+	config := filepath.Join(w.dir, "image.yaml")
+	text := fmt.Sprintf("contents:\n  repositories: [%s, %s, %s]\n  keyring: [%s, %s.pub]\n  packages: [hello-greet, greet-service, base-files]\narchs: [x86_64]\nentrypoint: {command: /usr/bin/hello-greet}\nenvironment: {LISTEN: \"127.0.0.1:PORT\"}\n",
+		filepath.Join(w.dir, "one"), w.debian, filepath.Join(w.dir, "seeds"), w.key, w.signing)
+	port := freePort(t)
+	if err := os.WriteFile(config, []byte(strings.Replace(text, "PORT", port, 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	archive := filepath.Join(w.dir, "image.tar")
+	mustCairn(t, "build", config, "greet:e2e", archive)
+	e.load(archive)
+	e.removeAfter("greet:e2e")
+	if out := e.docker("run", "--rm", "--network=none", "greet:e2e"); out != "hello, world\n" {
+		t.Errorf("the program says %q", out)
+	}
+	container := strings.TrimSpace(e.docker("run", "-d", "--network=host", "--entrypoint=/usr/bin/greet-service", "greet:e2e"))
+	t.Cleanup(func() { e.docker("rm", "-f", container) })
+	for range 50 {
+		if status, body, err := httpGet("http://127.0.0.1:" + port + "/"); err == nil && status == http.StatusOK && body == "hello, world\n" {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Error("the service does not answer")
+}
+
+// wolfi are unmodified definitions of Wolfi whose sources Debian has, byte for byte.
+var wolfi = map[string]string{
+	"perl-algorithm-diff":     "liba/libalgorithm-diff-perl/libalgorithm-diff-perl_1.201.orig.tar.gz",
+	"perl-io-gzip":            "libp/libperlio-gzip-perl/libperlio-gzip-perl_0.20.orig.tar.gz",
+	"perl-perlio-utf8-strict": "libp/libperlio-utf8-strict-perl/libperlio-utf8-strict-perl_0.010.orig.tar.gz",
+	"perl-canary-stability":   "libc/libcanary-stability-perl/libcanary-stability-perl_2013.orig.tar.gz",
+	"perl-pod-parser":         "libp/libpod-parser-perl/libpod-parser-perl_1.67.orig.tar.gz",
+	"autoconf-archive":        "a/autoconf-archive/autoconf-archive_20241016.orig.tar.xz",
+}
+
+// Definitions of Wolfi as they are: the packages have the files, modes, owners, needs and
+// names of those that melange makes in the same environment, and come out twice the same.
+func TestPackagesWolfi(t *testing.T) {
+	w := newWorkshop(t)
+	data := apktest.Data(t, "wolfi-definitions")
+	definitions, sources := filepath.Join(w.dir, "definitions"), filepath.Join(w.dir, "sources")
+	cache := filepath.Join(w.dir, "cache", "package-build", "sources")
+	for _, dir := range []string{definitions, sources, cache} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, path := range wolfi {
+		b, err := os.ReadFile(filepath.Join(data, name+".yaml"))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(definitions, name+".yaml"), b, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.Get("http://deb.debian.org/debian/pool/main/" + path)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Skipf("%s cannot be had: %v", path, err)
+		}
+		b, err = io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, dir := range []string{sources, cache} { // melange has the same names
+			if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("sha256:%x", sha256.Sum256(b))), b, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	pipelines := absolute(t, filepath.Join(data, "pipelines"))
+	for _, out := range []string{"one", "two"} {
+		w.build(out, "--offline", "--pipeline-dir", pipelines, definitions)
+	}
+	w.same("one", "two")
+	start := time.Now()
+	for name := range wolfi {
+		args := []string{"build", filepath.Join(definitions, name+".yaml"), "--arch=x86_64", "--runner=bubblewrap", "--signing-key=" + w.signing, "--cache-dir=" + sources,
+			"--pipeline-dir=" + pipelines, "--out-dir=" + filepath.Join(w.dir, "melange"), "--git-commit=" + strings.Repeat("0", 40), "--git-repo-url=https://example.org/x"}
+		for i := 0; i < len(w.repositories); i += 2 {
+			args = append(args, map[string]string{"-r": "--repository-append", "-k": "--keyring-append"}[w.repositories[i]]+"="+w.repositories[i+1])
+		}
+		if out, err := reference(t, "melange", args...); err != nil {
+			t.Fatalf("melange %s: %v\n%s", name, err, tail(out, 3000))
+		}
+	}
+	t.Logf("melange: built in %v", time.Since(start).Round(10*time.Millisecond))
+	for _, f := range w.apks("melange") {
+		compareWithMelange(t, f, filepath.Join(w.dir, "one", "x86_64", filepath.Base(f)))
+	}
+}
+
+// compareWithMelange compares what two packages are to those who install them.
+func compareWithMelange(t *testing.T, theirs, ours string) {
+	t.Helper()
+	var sides [2]*tree.Package
+	for i, name := range []string{theirs, ours} {
+		p, err := tree.OpenPackage(t.Context(), name, tree.PackageOptions{})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer p.Close()
+		sides[i] = p
+	}
+	name := filepath.Base(ours)
+	var lists [2][]string
+	for i, p := range sides {
+		for _, e := range p.Entries() {
+			if strings.HasPrefix(e.Path, "var/lib/db/sbom") {
+				continue
+			}
+			lists[i] = append(lists[i], fmt.Sprintf("%s %c %04o %d:%d %d %s %s", e.Path, e.Type, e.Mode, e.UID, e.GID, e.Size, e.SHA256, e.Link))
+		}
+		m := &p.Receipt.Package
+		for what, list := range map[string][]apk.Dependency{"depend": m.Depends, "provides": m.Provides, "replaces": m.Replaces} {
+			for _, d := range list {
+				lists[i] = append(lists[i], what+" "+d.String())
+			}
+		}
+		lists[i] = append(lists[i], "description "+m.Description, "license "+m.License, "origin "+m.Origin)
+		slices.Sort(lists[i])
+	}
+	if !slices.Equal(lists[0], lists[1]) {
+		for _, l := range lists[0] {
+			if !slices.Contains(lists[1], l) {
+				t.Errorf("%s: melange only: %s", name, l)
+			}
+		}
+		for _, l := range lists[1] {
+			if !slices.Contains(lists[0], l) {
+				t.Errorf("%s: cairn only: %s", name, l)
+			}
+		}
+	}
+}

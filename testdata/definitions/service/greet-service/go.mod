@@ -1,0 +1,3 @@
+module greet-service
+
+go 1.26
