@@ -86,6 +86,7 @@ e2e-containerd:
 .PHONY: e2e-packages
 e2e-packages:
 	cmd/cairn/e2e/melange.sh $(E2E_CACHE)
+	cmd/cairn/e2e/buildkitd.sh $(E2E_CACHE)
 	CAIRN_E2E=$(E2E_CACHE) cmd/cairn/e2e/dockerd.sh $(GO) test -tags e2e -count 1 -v -timeout 20m -run 'TestPackages$(RUN)' ./cmd/cairn
 
 # The page of cairn report in a real browser, with an accessibility check, and

@@ -112,7 +112,7 @@ var allowed = map[string][]string{
 	"packages/build/runner":   {"packages/definition"},
 	"packages/build/source":   {"packages/definition"},
 	"assemble/guest":          {"assemble/rootfs", "packages/apk", "packages/store"},
-	"packages/build/buildkit": {},
+	"packages/build/buildkit": {"packages/build/runner", "packages/build/unpack", "packages/definition"},
 	"packages/build/unpack":   {},
 }
 

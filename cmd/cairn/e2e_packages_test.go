@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -133,6 +134,72 @@ func TestPackagesOwn(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	t.Error("the service does not answer")
+}
+
+// startBuildkit starts a daemon on loopback, and returns its address and process.
+func startBuildkit(t *testing.T) (string, *os.Process) {
+	t.Helper()
+	address := "tcp://127.0.0.1:" + freePort(t)
+	// Not t.TempDir: what runs on a daemon that is killed goes on for a moment.
+	root, err := os.MkdirTemp("", "cairn-buildkitd-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.Create(filepath.Join(root, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(os.Getenv("CAIRN_E2E"), "bin", "buildkitd"), "--root", filepath.Join(root, "state"), "--addr", address,
+		"--oci-worker=true", "--containerd-worker=false")
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		_ = cmd.Wait()
+		if t.Failed() {
+			text, _ := os.ReadFile(log.Name())
+			t.Logf("%s", tail(string(text), 3000))
+		}
+		for range 20 { // a daemon that was killed leaves mounts
+			_ = exec.Command("sh", "-c", "awk '$5 ~ \"^"+root+"/\" {print $5}' /proc/self/mountinfo | xargs -r umount -l").Run()
+			if os.RemoveAll(root) == nil {
+				return
+			}
+			time.Sleep(200 * time.Millisecond)
+		}
+	})
+	for range 100 {
+		if c, err := net.Dial("tcp", strings.TrimPrefix(address, "tcp://")); err == nil {
+			_ = c.Close()
+			return address, cmd.Process
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Fatal("buildkitd does not listen")
+	return "", nil
+}
+
+// The same packages, byte for byte, from two BuildKit daemons as from sandboxes here, also
+// when one of the daemons is killed meanwhile.
+func TestPackagesBuildkit(t *testing.T) {
+	w := newWorkshop(t)
+	definitions := projectFile(t, "testdata", "definitions")
+	w.build("here", definitions)
+	one, _ := startBuildkit(t)
+	two, process := startBuildkit(t)
+	w.build("daemons", "--runner", "buildkit", "--buildkit", one+","+two, "--parallel", "2", definitions)
+	w.same("here", "daemons")
+	time.AfterFunc(time.Second, func() { _ = process.Kill() })
+	// Another time in the packages, so that nothing is in the daemons' caches.
+	w.build("killed", "--runner", "buildkit", "--buildkit", two+","+one, "--parallel", "2", "--build-date", "2026-01-02T03:04:05Z", definitions)
+	w.build("here-later", "--build-date", "2026-01-02T03:04:05Z", definitions)
+	w.same("here-later", "killed")
+	out := mustCairn(t, append([]string{"package", "test", "--runner", "buildkit", "--buildkit", one, "--out", filepath.Join(w.dir, "daemons"), definitions}, w.repositories...)...)
+	if !strings.Contains(out, "pass  hello-greet") {
+		t.Errorf("%s", out)
+	}
 }
 
 // wolfi are unmodified definitions of Wolfi whose sources Debian has, byte for byte.

@@ -137,11 +137,13 @@ type verifiedPackage struct {
 	SHA256   string `json:"sha256"` // of the file
 	Files    int    `json:"files"`
 	SignedBy string `json:"signedBy,omitempty"`
+	Rebuilt  bool   `json:"rebuilt,omitempty"` // to the same bytes
 }
 
 func newPackageVerify(a *app) *cobra.Command {
 	var keys packageKeys
 	var unsigned bool
+	var again packageProve
 	cmd := &cobra.Command{
 		Use:   "verify APK...",
 		Short: "Verify packages",
@@ -149,12 +151,19 @@ func newPackageVerify(a *app) *cobra.Command {
 hash of the data section against the control section, the checksum of every file
 and, where the package names one, the diff ID of its layer.
 
+With --rebuild FILE one package is also held against its provenance and made again from
+its definition, as by cairn package prove --rebuild; environments then come from
+--repository-append, whose indexes are verified with the same keys.
+
 Exit codes: 5 something does not match or no known key signed.`,
-		Example: "  cairn package verify hello-1.0-r0.apk --keyring me.rsa.pub",
+		Example: "  cairn package verify hello-1.0-r0.apk --keyring me.rsa.pub\n  cairn package verify hello-1.0-r0.apk --keyring me.rsa.pub,wolfi-signing.rsa.pub --rebuild hello.yaml -r https://packages.wolfi.dev/os",
 		Args:    args(1, -1, "package files"),
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if len(keys.files) == 0 && !unsigned {
 				return usageError{errors.New("--keyring: missing\nhint: --unsafe-unsigned leaves signatures out")}
+			}
+			if again.rebuild != "" && len(files) != 1 {
+				return usageError{fmt.Errorf("--rebuild: found %d packages, expected one", len(files))}
 			}
 			ring, err := keys.keyring(a)
 			if err != nil {
@@ -172,11 +181,21 @@ Exit codes: 5 something does not match or no known key signed.`,
 				}
 				rows = append(rows, row)
 			}
+			if again.rebuild != "" {
+				again.keyring = keys.files
+				if _, err := again.prove(cmd.Context(), a, files[0]); err != nil {
+					return err
+				}
+				rows[0].Rebuilt = true
+			}
 			return render(a.std.out, format(a.format), rows, elements(rows), func(w io.Writer) error {
 				for _, r := range rows {
 					by := "not verified"
 					if r.SignedBy != "" {
 						by = "signed by " + r.SignedBy
+					}
+					if r.Rebuilt {
+						by += ", built again: the same bytes"
 					}
 					if _, err := fmt.Fprintf(w, "%s: %s, %d files, %s\n", r.Path, r.Package, r.Files, by); err != nil {
 						return err
@@ -187,6 +206,7 @@ Exit codes: 5 something does not match or no known key signed.`,
 		},
 	}
 	keys.register(cmd)
+	again.registerProof(cmd)
 	cmd.Flags().BoolVar(&unsigned, "unsafe-unsigned", false, "accept packages that no known key signed")
 	return cmd
 }
@@ -196,5 +216,5 @@ func verifyPackage(name string, p *tree.Package, unsigned bool) (verifiedPackage
 	if err := pack.CheckReceipt(r, unsigned); err != nil {
 		return verifiedPackage{}, fmt.Errorf("%s: %w", name, err)
 	}
-	return verifiedPackage{name, r.ID(), r.Package.Checksum.String(), r.DataHash.String(), r.FileSHA256.String(), len(r.Entries), r.SignedBy}, nil
+	return verifiedPackage{name, r.ID(), r.Package.Checksum.String(), r.DataHash.String(), r.FileSHA256.String(), len(r.Entries), r.SignedBy, false}, nil
 }

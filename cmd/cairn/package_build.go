@@ -2,20 +2,25 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"gopkg.in/yaml.v3"
 
 	"github.com/cairn-dev/cairn/assemble/config"
 	"github.com/cairn-dev/cairn/assemble/guest"
 	"github.com/cairn-dev/cairn/assemble/image"
+	"github.com/cairn-dev/cairn/assemble/layer"
 	"github.com/cairn-dev/cairn/assemble/rootfs"
 	"github.com/cairn-dev/cairn/packages"
 	"github.com/cairn-dev/cairn/packages/build"
+	"github.com/cairn-dev/cairn/packages/build/buildkit"
 	"github.com/cairn-dev/cairn/packages/build/runner"
 	"github.com/cairn-dev/cairn/packages/definition"
 	"github.com/cairn-dev/cairn/packages/distro"
@@ -30,6 +35,8 @@ type packageBuildFlags struct {
 	arch         string
 	runner       string
 	out          string
+	buildkit     []string
+	network      bool
 	namespace    string
 	buildDate    string
 	repositories []string
@@ -40,6 +47,7 @@ type packageBuildFlags struct {
 	unsigned     bool
 	keys         signingKeys
 	provenance   packageProvenance
+	workers      *buildkit.Workers
 }
 
 func newPackageBuild(a *app) *cobra.Command {
@@ -59,9 +67,13 @@ Sources are taken and checked before the sandbox starts. The sandbox is made of 
 environment's packages, from what is built here and from --repository-append.
 
 --runner bubblewrap runs steps in a sandbox without a network, as root or, where the
-machine allows user namespaces, as any user. --runner host runs them on this machine,
-as it is and with all your rights: for machines with a toolchain and definitions that
-you wrote.
+machine allows user namespaces, as any user. --runner buildkit runs them on the BuildKit
+daemons of --buildkit, here or on other machines; a daemon that stops answering is left.
+--runner host runs them on this machine, as it is and with all your rights: for machines
+with a toolchain and definitions that you wrote.
+
+A definition with the annotation dev.cairn.network: "true" (package.annotations) asks for
+the network, and is built only with --allow-network.
 
 The times in packages are those of SOURCE_DATE_EPOCH or --build-date, else 1970-01-01:
 the same inputs give the same bytes.`,
@@ -76,7 +88,7 @@ the same inputs give the same bytes.`,
 	b.provenance.register(cmd)
 	f := cmd.Flags()
 	f.StringVar(&b.arch, "arch", "host", "the `architecture` to build for")
-	f.StringVar(&b.runner, "runner", "bubblewrap", "what runs the steps: bubblewrap or host")
+	b.registerRunner(f)
 	f.StringVar(&b.out, "out", "packages", "`directory` of the repository")
 	f.StringVar(&b.namespace, "namespace", "unknown", "`name` of the distribution in the packages' URLs, such as wolfi")
 	f.StringVar(&b.buildDate, "build-date", "", "`time` of the packages and their files, RFC 3339 (default: SOURCE_DATE_EPOCH, else 1970-01-01)")
@@ -87,6 +99,18 @@ the same inputs give the same bytes.`,
 	f.BoolVar(&b.stop, "stop-at-failure", false, "begin no build after one failed")
 	f.BoolVar(&b.unsigned, "unsafe-unsigned-index", false, "accept indexes without a verified signature")
 	return cmd
+}
+
+// registerRunner adds the flags that say how steps run.
+func (b *packageBuildFlags) registerRunner(f *pflag.FlagSet) {
+	f.StringVar(&b.runner, "runner", "bubblewrap", "what runs the steps: bubblewrap, buildkit or host")
+	b.registerDaemons(f)
+}
+
+// registerDaemons adds those that do not choose the runner.
+func (b *packageBuildFlags) registerDaemons(f *pflag.FlagSet) {
+	f.StringSliceVar(&b.buildkit, "buildkit", nil, "`addresses` of BuildKit daemons for --runner buildkit: unix:///run/buildkit/buildkitd.sock, tcp://HOST:PORT")
+	f.BoolVar(&b.network, "allow-network", false, "let definitions that ask for it use the network")
 }
 
 func (b *packageBuildFlags) run(ctx context.Context, a *app, names []string) error {
@@ -117,7 +141,8 @@ func (b *packageBuildFlags) run(ctx context.Context, a *app, names []string) err
 		return err
 	}
 	defer ws.Close()
-	bo, repositories, err := b.builder(ctx, a, ws, co.Arch)
+	bo, repositories, err := b.builder(ctx, a, ws, co.Arch, builds)
+	defer b.close()
 	if err != nil {
 		return err
 	}
@@ -130,7 +155,7 @@ func (b *packageBuildFlags) run(ctx context.Context, a *app, names []string) err
 
 // builder makes the options of a builder, with the repositories that environments are
 // made from.
-func (b *packageBuildFlags) builder(ctx context.Context, a *app, ws *packages.Workspace, arch string) (*build.Options, []distro.Repository, error) {
+func (b *packageBuildFlags) builder(ctx context.Context, a *app, ws *packages.Workspace, arch string, builds []*definition.Build) (*build.Options, []distro.Repository, error) {
 	bo, guests, err := b.options(ws)
 	if err != nil {
 		return nil, nil, err
@@ -143,19 +168,50 @@ func (b *packageBuildFlags) builder(ctx context.Context, a *app, ws *packages.Wo
 	if err != nil {
 		return nil, nil, err
 	}
-	switch b.runner {
-	case "host":
+	if b.runner == "host" {
 		bo.Runner = runner.Host{}
-	case "bubblewrap":
-		if bo.Runner, err = runner.NewBubblewrap(); err != nil {
-			return nil, nil, err
-		}
-		guests.indexes = indexes
-		bo.Guests = guests
-	default:
-		return nil, nil, usageError{fmt.Errorf("--runner: found %q, expected bubblewrap or host", b.runner)}
+		return &bo, buildRepositories(indexes), nil
 	}
-	return &bo, buildRepositories(indexes), nil
+	repositories := buildRepositories(indexes)
+	for _, d := range builds {
+		c := &d.Environment.Contents
+		own, err := ws.Indexes(ctx, packages.Request{Repositories: slices.Concat(c.BuildRepositories, c.Repositories), Keyring: slices.Concat(c.Keyring, b.keyring), Unsafe: unsafe}, arch)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: environment.contents: %w", d.File, err)
+		}
+		for _, r := range buildRepositories(own) {
+			r.For = d.Package.Name
+			repositories = append(repositories, r)
+		}
+		indexes = append(indexes, own...)
+	}
+	guests.indexes, bo.Guests = indexes, guests
+	bo.Runner, err = b.sandboxes(ctx, guests, "bubblewrap, buildkit or host")
+	return &bo, repositories, err
+}
+
+// sandboxes is the runner of sandboxes that is asked for.
+func (b *packageBuildFlags) sandboxes(ctx context.Context, g *guests, expected string) (runner.Runner, error) {
+	switch b.runner {
+	case "bubblewrap":
+		return runner.NewBubblewrap()
+	case "buildkit":
+		if len(b.buildkit) == 0 {
+			return nil, usageError{errors.New("--runner buildkit: no daemons\nhint: --buildkit names them")}
+		}
+		var err error
+		g.images = true
+		b.workers, err = buildkit.Connect(ctx, b.buildkit)
+		return buildkit.Runner{Workers: b.workers}, err
+	}
+	return nil, usageError{fmt.Errorf("--runner: found %q, expected %s", b.runner, expected)}
+}
+
+// close ends connections to daemons.
+func (b *packageBuildFlags) close() {
+	if b.workers != nil {
+		_ = b.workers.Close()
+	}
 }
 
 // unixTime is a time in seconds since 1970.
@@ -165,14 +221,14 @@ func unixTime(seconds int64) time.Time { return time.Unix(seconds, 0).UTC() }
 // beside the store.
 func (b *packageBuildFlags) options(ws *packages.Workspace) (build.Options, *guests, error) {
 	base := filepath.Join(filepath.Dir(ws.Store().Dir()), "package-build")
-	for _, dir := range []string{"files", "work", "sources"} {
+	for _, dir := range []string{"files", "work", "sources", "images"} {
 		if err := os.MkdirAll(filepath.Join(base, dir), 0o755); err != nil {
 			return build.Options{}, nil, err
 		}
 	}
 	epoch, err := b.epoch()
-	return build.Options{SourceCache: filepath.Join(base, "sources"), Offline: b.offline, Epoch: epoch, Namespace: b.namespace,
-		Version: buildVersion(), TempDir: filepath.Join(base, "work"), Trace: b.trace}, &guests{ws: ws, cache: filepath.Join(base, "files")}, err
+	return build.Options{SourceCache: filepath.Join(base, "sources"), Offline: b.offline, Network: b.network, Epoch: epoch, Namespace: b.namespace,
+		Version: buildVersion(), TempDir: filepath.Join(base, "work"), Trace: b.trace}, &guests{ws: ws, cache: filepath.Join(base, "files"), layout: filepath.Join(base, "images")}, err
 }
 
 // epoch is the time of everything that is built.
@@ -191,15 +247,20 @@ func (b *packageBuildFlags) epoch() (time.Time, error) {
 	return t.UTC(), nil
 }
 
-// guests makes sandboxes' root directories of packages.
+// guests makes sandboxes' root directories, or images, of packages.
 type guests struct {
 	ws      *packages.Workspace
 	indexes []*repository.Index
 	cache   string
+	images  bool
+	layout  string // of images
 }
 
 // Guest plans the tree of an environment and makes it a directory.
 func (g *guests) Guest(ctx context.Context, d *definition.Build, environment []distro.Input, dir string) (*build.Guest, error) {
+	if d.Environment.Contents.BaseImage != nil {
+		return nil, fmt.Errorf("%s: environment.contents.baseimage: %w: sandboxes are made of packages, not on images", d.File, build.ErrDefinition)
+	}
 	var receipts []*store.Receipt
 	for i := range environment {
 		in := &environment[i]
@@ -215,12 +276,12 @@ func (g *guests) Guest(ctx context.Context, d *definition.Build, environment []d
 		}
 		receipts = append(receipts, r)
 	}
-	return g.of(ctx, receipts, &d.Environment.Accounts, d.Arch, dir)
+	return g.of(ctx, receipts, &d.Environment, d.Arch, dir)
 }
 
 // of makes the root directory of packages.
-func (g *guests) of(ctx context.Context, receipts []*store.Receipt, accounts *definition.Accounts, arch, dir string) (*build.Guest, error) {
-	cfg, err := accountsConfig(accounts, dir)
+func (g *guests) of(ctx context.Context, receipts []*store.Receipt, environment *definition.Environment, arch, dir string) (*build.Guest, error) {
+	cfg, err := environmentConfig(environment, arch, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -237,18 +298,41 @@ func (g *guests) of(ctx context.Context, receipts []*store.Receipt, accounts *de
 	if err != nil {
 		return nil, fmt.Errorf("environment: %w", err)
 	}
+	if g.images {
+		return out, g.image(ctx, tree, cfg.Architectures()[0].Architecture, out)
+	}
 	return out, guest.Make(ctx, tree, g.ws.Store(), g.cache, out.Root)
 }
 
-// accountsConfig is a configuration with the accounts of an environment.
-func accountsConfig(of *definition.Accounts, dir string) (*config.Config, error) {
-	accounts := *of
+// image makes a tree an image of layers that environments share.
+func (g *guests) image(ctx context.Context, tree *rootfs.Tree, arch string, out *build.Guest) error {
+	plan, err := layer.NewContext(ctx, tree, layer.Options{Strategy: layer.PerPackage})
+	if err != nil {
+		return fmt.Errorf("environment: %w", err)
+	}
+	written, err := plan.Write(ctx, g.ws.Store())
+	if err != nil {
+		return fmt.Errorf("environment: %w", err)
+	}
+	var layers []buildkit.Layer
+	for i := range written {
+		l := &written[i]
+		layers = append(layers, buildkit.Layer{Digest: l.Digest.String(), DiffID: l.DiffID.String(), Size: l.Size, Open: l.Open})
+	}
+	out.Root, out.Layout, out.Arch = "", g.layout, arch
+	out.Image, err = buildkit.WriteImage(ctx, g.layout, out.Arch, layers)
+	return err
+}
+
+// environmentConfig is what of an environment is not packages, as a configuration.
+func environmentConfig(of *definition.Environment, arch, dir string) (*config.Config, error) {
+	accounts := of.Accounts
 	accounts.RunAs = ""
-	text, err := yaml.Marshal(map[string]any{"accounts": accounts})
+	text, err := yaml.Marshal(map[string]any{"accounts": accounts, "paths": of.Paths, "certificates": of.Certificates, "archs": []string{arch}})
 	if err != nil {
 		return nil, err
 	}
-	name := filepath.Join(dir, "accounts.yaml")
+	name := filepath.Join(dir, "environment.yaml")
 	if err := os.WriteFile(name, text, 0o600); err != nil {
 		return nil, err
 	}

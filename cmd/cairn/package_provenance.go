@@ -12,8 +12,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
@@ -158,7 +160,7 @@ type packageStatement struct {
 	} `json:"predicate"`
 }
 
-// packageProve are the flags of package verify.
+// packageProve are the flags of package prove, and of package verify --rebuild.
 type packageProve struct {
 	packageBuildFlags
 	provenance string
@@ -184,6 +186,13 @@ signed it.`,
 		Args:    args(1, 1, "APK"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return v.run(cmd.Context(), a, args[0]) },
 	}
+	v.registerProof(cmd)
+	cmd.Flags().StringSliceVarP(&v.keyring, "keyring-append", "k", nil, "`keys` to trust: files or URLs")
+	return cmd
+}
+
+// registerProof adds all flags but that of keys for repositories.
+func (v *packageProve) registerProof(cmd *cobra.Command) {
 	v.definitionFlags.register(cmd)
 	v.storeFlags.register(cmd)
 	v.packageBuildFlags.keys.register(cmd)
@@ -194,64 +203,31 @@ signed it.`,
 	f.StringVar(&v.rebuild, "rebuild", "", "build the package again from this definition `file`, and compare")
 	f.StringVar(&v.namespace, "namespace", "unknown", "`name` of the distribution in the packages' URLs, as it was built with")
 	f.StringSliceVarP(&v.repositories, "repository-append", "r", nil, "`repositories` with packages for the environment")
-	f.StringSliceVarP(&v.keyring, "keyring-append", "k", nil, "`keys` to trust: files or URLs")
+	v.registerDaemons(f)
 	f.BoolVar(&v.unsigned, "unsafe-unsigned-index", false, "accept indexes without a verified signature")
-	return cmd
 }
 
 // errPackage: a package is not what its provenance says.
 var errPackage = proof.ErrUnproved
 
+// proved is the outcome for one package.
+type proved struct {
+	Package string `json:"package"`
+	SHA256  string `json:"sha256"`
+	Builder string `json:"builder"`
+	Signed  bool   `json:"signed"`
+	Rebuilt bool   `json:"rebuilt"`
+	Inputs  int    `json:"inputs"`
+}
+
 func (v *packageProve) run(ctx context.Context, a *app, name string) error {
-	raw, err := os.ReadFile(a.at(name))
+	out, err := v.prove(ctx, a, name)
 	if err != nil {
 		return err
-	}
-	file := v.provenance
-	if file == "" {
-		file = name + provenanceSuffix
-	}
-	text, err := os.ReadFile(a.at(file))
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("package %s: provenance: %w: %w\nhint: cairn package build --provenance writes it", name, proof.ErrNoKit, err)
-	}
-	if err != nil {
-		return err
-	}
-	var key crypto.PublicKey
-	if v.key != "" {
-		if key, err = keys.LoadPublic(ctx, a.key(v.key), keys.Options{LookupEnv: os.LookupEnv}); err != nil {
-			return err
-		}
-	}
-	statement, signed, err := statementOf(text, key)
-	if err != nil {
-		return fmt.Errorf("package %s: provenance: %w: %w", name, errPackage, err)
-	}
-	if key != nil && !signed {
-		return fmt.Errorf("package %s: provenance: %w: %s did not sign it", name, errPackage, v.key)
-	}
-	s, err := v.check(name, raw, statement)
-	if err != nil {
-		return err
-	}
-	out := struct {
-		Package string `json:"package"`
-		SHA256  string `json:"sha256"`
-		Builder string `json:"builder"`
-		Signed  bool   `json:"signed"`
-		Rebuilt bool   `json:"rebuilt"`
-		Inputs  int    `json:"inputs"`
-	}{name, s.Subject[0].Digest["sha256"], s.Predicate.RunDetails.Builder.ID, signed, false, len(s.Predicate.BuildDefinition.ResolvedDependencies)}
-	if v.rebuild != "" {
-		if err := v.again(ctx, a, name, raw, s); err != nil {
-			return err
-		}
-		out.Rebuilt = true
 	}
 	if err := render(a.std.out, format(a.format), out, nil, func(w io.Writer) error {
 		how := "nobody's signature was asked for"
-		if signed {
+		if out.Signed {
 			how = "signed by " + v.key
 		}
 		fmt.Fprintf(w, "%s: sha256:%s, by %s, from %d inputs, %s\n", name, out.SHA256, out.Builder, out.Inputs, how)
@@ -262,10 +238,54 @@ func (v *packageProve) run(ctx context.Context, a *app, name string) error {
 	}); err != nil {
 		return err
 	}
-	if !signed && !out.Rebuilt {
+	if !out.Signed && !out.Rebuilt {
 		return fmt.Errorf("package %s: everything fits, but %w: give --key with the key that must have signed it, or --rebuild", name, proof.ErrNotPinned)
 	}
 	return nil
+}
+
+// prove holds a package against its provenance, and makes it again if that is asked for.
+func (v *packageProve) prove(ctx context.Context, a *app, name string) (*proved, error) {
+	raw, err := os.ReadFile(a.at(name))
+	if err != nil {
+		return nil, err
+	}
+	file := v.provenance
+	if file == "" {
+		file = name + provenanceSuffix
+	}
+	text, err := os.ReadFile(a.at(file))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("package %s: provenance: %w: %w\nhint: cairn package build --provenance writes it", name, proof.ErrNoKit, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var key crypto.PublicKey
+	if v.key != "" {
+		if key, err = keys.LoadPublic(ctx, a.key(v.key), keys.Options{LookupEnv: os.LookupEnv}); err != nil {
+			return nil, err
+		}
+	}
+	statement, signed, err := statementOf(text, key)
+	if err != nil {
+		return nil, fmt.Errorf("package %s: provenance: %w: %w", name, errPackage, err)
+	}
+	if key != nil && !signed {
+		return nil, fmt.Errorf("package %s: provenance: %w: %s did not sign it", name, errPackage, v.key)
+	}
+	s, err := v.check(name, raw, statement)
+	if err != nil {
+		return nil, err
+	}
+	out := &proved{name, s.Subject[0].Digest["sha256"], s.Predicate.RunDetails.Builder.ID, signed, false, len(s.Predicate.BuildDefinition.ResolvedDependencies)}
+	if v.rebuild != "" {
+		if err := v.again(ctx, a, name, raw, s); err != nil {
+			return nil, err
+		}
+		out.Rebuilt = true
+	}
+	return out, nil
 }
 
 // check compares a package with the statement about it.
@@ -315,7 +335,8 @@ func (v *packageProve) again(ctx context.Context, a *app, name string, raw []byt
 	}
 	defer ws.Close()
 	v.runner, v.buildDate = def.InternalParameters.Runner, ""
-	b, repositories, err := v.builder(ctx, a, ws, co.Arch)
+	b, repositories, err := v.builder(ctx, a, ws, co.Arch, builds)
+	defer v.close()
 	if err != nil {
 		return err
 	}
@@ -391,7 +412,7 @@ func (v *packageProve) why(ctx context.Context, a *app, name, made string, s *pa
 			out = append(out, fmt.Sprintf("%s: mode %04o, owner %d:%d, built again %04o, %d:%d", e.Path, old.Mode, old.UID, old.GID, e.Mode, e.UID, e.GID))
 		}
 	}
-	for path := range have {
+	for _, path := range slices.Sorted(maps.Keys(have)) {
 		out = append(out, path+": only in the package")
 	}
 	if len(out) == 0 {

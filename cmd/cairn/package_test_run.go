@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -32,6 +33,8 @@ Exit code 11: a test failed; 12: there was none.`,
 	b.storeFlags.register(cmd)
 	f := cmd.Flags()
 	f.StringVar(&b.arch, "arch", "host", "the `architecture` to test")
+	f.StringVar(&b.runner, "runner", "bubblewrap", "what runs the steps: bubblewrap or buildkit")
+	b.registerDaemons(f)
 	f.StringVar(&b.out, "out", "packages", "`directory` of the repository with the packages")
 	f.StringSliceVarP(&b.repositories, "repository-append", "r", nil, "`repositories` with packages for the environments")
 	f.StringSliceVarP(&b.keyring, "keyring-append", "k", nil, "`keys` to trust: files or URLs")
@@ -73,7 +76,8 @@ func (b *packageBuildFlags) test(ctx context.Context, a *app, names []string) er
 	if err != nil {
 		return err
 	}
-	if bo.Runner, err = runner.NewBubblewrap(); err != nil {
+	defer b.close()
+	if bo.Runner, err = b.sandboxes(ctx, guests, "bubblewrap or buildkit"); err != nil {
 		return err
 	}
 	builder := build.New(bo)
@@ -121,8 +125,12 @@ func (b *packageBuildFlags) test(ctx context.Context, a *app, names []string) er
 // and what the test needs.
 func (b *packageBuildFlags) testGuest(ctx context.Context, a *app, ws *packages.Workspace, g *guests, t build.Tested, arch, dir string) (*build.Guest, error) {
 	unsafe := packages.Unsafe{UnsignedIndex: b.unsigned}
-	l, err := ws.Resolve(ctx, packages.Request{Packages: t.Test.Environment.Contents.Packages, Repositories: append([]string{a.at(b.out)}, b.repositories...),
-		Keyring: b.keyring, Architectures: []string{arch}, Unsafe: unsafe})
+	c := &t.Test.Environment.Contents
+	if c.BaseImage != nil {
+		return nil, fmt.Errorf("test of %s: environment.contents.baseimage: %w: sandboxes are made of packages, not on images", t.Name, build.ErrDefinition)
+	}
+	l, err := ws.Resolve(ctx, packages.Request{Packages: c.Packages, Repositories: slices.Concat([]string{a.at(b.out)}, b.repositories, c.BuildRepositories, c.Repositories),
+		Keyring: slices.Concat(b.keyring, c.Keyring), Architectures: []string{arch}, Unsafe: unsafe})
 	if err != nil {
 		return nil, err
 	}
@@ -130,5 +138,5 @@ func (b *packageBuildFlags) testGuest(ctx context.Context, a *app, ws *packages.
 	if err != nil {
 		return nil, err
 	}
-	return g.of(ctx, receipts, &t.Test.Environment.Accounts, arch, dir)
+	return g.of(ctx, receipts, &t.Test.Environment, arch, dir)
 }

@@ -57,6 +57,9 @@ var (
 // Guest is a root directory of a build's environment.
 type Guest struct {
 	Root string
+	// Layout is an OCI layout and Image the digest of the image in it, for runners that
+	// take an image in place of a directory; Arch is Go's name of its architecture.
+	Layout, Image, Arch string
 	// Packages are what it is made of, in the order of installation; SHA256 are their
 	// files' digests.
 	Packages []apk.Package
@@ -287,6 +290,9 @@ func (w *work) record(ctx context.Context, files []string) error {
 
 // prepare makes workspace, sources and guest.
 func (b *Builder) prepare(ctx context.Context, t distro.Task, test bool) (_ *work, err error) {
+	if wantsNetwork(t.Build) && !b.o.Network {
+		return nil, fmt.Errorf("package %s: %w (annotation %s), and is not allowed it\nhint: --allow-network allows it to the definitions that ask for it", t.Build.Package.Name, ErrNetwork, AnnotationNetwork)
+	}
 	w := &work{b: b, d: t.Build, task: t}
 	if t.Log == nil {
 		w.task.Log = io.Discard
@@ -317,15 +323,50 @@ func (b *Builder) prepare(ctx context.Context, t distro.Task, test bool) (_ *wor
 	if w.set, err = source.Take(ctx, uses, source.Options{Cache: b.o.SourceCache, Offline: b.o.Offline, Log: w.task.Log}); err != nil {
 		return nil, err
 	}
-	w.box = &runner.Sandbox{Workspace: w.space, Sources: w.set.Dir, Cache: filepath.Join(w.dir, "cache"), Scratch: filepath.Join(w.dir, "scratch"), Log: w.task.Log,
-		Add: t.Build.Capabilities.Add, Drop: t.Build.Capabilities.Drop}
+	w.box = &runner.Sandbox{Workspace: w.space, Result: "melange-out", Sources: w.set.Dir, Cache: filepath.Join(w.dir, "cache"), Scratch: filepath.Join(w.dir, "scratch"), Log: w.task.Log,
+		Add: t.Build.Capabilities.Add, Drop: t.Build.Capabilities.Drop, Network: wantsNetwork(t.Build)}
+	if w.box.User, err = runAs(&t.Build.Environment.Accounts); err != nil {
+		return nil, err
+	}
 	if b.o.Guests != nil {
 		if w.guest, err = b.o.Guests.Guest(ctx, t.Build, t.Environment, filepath.Join(w.dir, "guest")); err != nil {
 			return nil, err
 		}
-		w.box.Root = w.guest.Root
+		w.box.Root, w.box.Layout, w.box.Image, w.box.Arch = w.guest.Root, w.guest.Layout, w.guest.Image, w.guest.Arch
 	}
 	return w, nil
+}
+
+// AnnotationNetwork is the annotation of a package, in its definition, that asks for the
+// network while it is built and tested: "true". Other programs keep it and do nothing.
+const AnnotationNetwork = "dev.cairn.network"
+
+func wantsNetwork(d *definition.Build) bool {
+	return d.Package.Annotations[AnnotationNetwork] == "true"
+}
+
+// runAs is the user that steps run as: one of the accounts, by name or number, or any
+// number; nil is root.
+func runAs(a *definition.Accounts) (*runner.User, error) {
+	if a.RunAs == "" {
+		return nil, nil
+	}
+	var names []string
+	for _, u := range a.Users {
+		if names = append(names, u.UserName); a.RunAs != u.UserName && a.RunAs != fmt.Sprint(u.UID) {
+			continue
+		}
+		out := &runner.User{UID: u.UID, GID: u.UID}
+		if u.GID != nil {
+			out.GID = *u.GID
+		}
+		return out, nil
+	}
+	n, err := strconv.ParseUint(a.RunAs, 10, 32)
+	if err != nil {
+		return nil, fmt.Errorf("environment.accounts.run-as: %w: found %q, expected a number or one of %s", ErrDefinition, a.RunAs, strings.Join(names, ", "))
+	}
+	return &runner.User{UID: uint32(n), GID: uint32(n)}, nil
 }
 
 func (w *work) close() error {
@@ -368,16 +409,22 @@ func (w *work) steps(ctx context.Context) error {
 		env = map[string]string{}
 	}
 	env["SOURCE_DATE_EPOCH"] = strconv.FormatInt(w.b.o.Epoch.Unix(), 10)
-	if err := w.pipeline(ctx, w.d.Package.Name, w.d.Pipeline, env); err != nil {
+	list, err := w.script(nil, w.d.Package.Name, w.d.Pipeline, env)
+	if err != nil {
 		return err
 	}
 	for i := range w.d.Subpackages {
 		s := &w.d.Subpackages[i]
-		if err := w.pipeline(ctx, s.Name, s.Pipeline, env); err != nil {
+		if list, err = w.script(list, s.Name, s.Pipeline, env); err != nil {
 			return err
 		}
 	}
-	return nil
+	for _, c := range w.d.Package.Copyright {
+		if c.LicensePath != "" {
+			w.box.Keep = append(w.box.Keep, c.LicensePath)
+		}
+	}
+	return w.b.o.Runner.Run(ctx, w.box, list)
 }
 
 // names are those of all packages, the main one first.
@@ -389,18 +436,19 @@ func (w *work) names() []string {
 	return out
 }
 
-// pipeline runs steps one after the other.
-func (w *work) pipeline(ctx context.Context, of string, list []definition.Pipeline, env map[string]string) error {
-	for i := range list {
-		if _, err := w.step(ctx, fmt.Sprintf("%s: step %d", of, i+1), &list[i], env); err != nil {
-			return err
+// script adds the steps of a pipeline to a list. Conditions were decided when the
+// definition was compiled, so that all steps are known before the first runs.
+func (w *work) script(list []runner.Step, of string, pipeline []definition.Pipeline, env map[string]string) ([]runner.Step, error) {
+	for i := range pipeline {
+		if _, err := w.step(&list, fmt.Sprintf("%s: step %d", of, i+1), &pipeline[i], env); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return list, nil
 }
 
-// step runs a step and those below it; ran tells whether its condition held.
-func (w *work) step(ctx context.Context, at string, p *definition.Pipeline, outer map[string]string) (ran bool, err error) {
+// step adds a step and those below it; runs tells whether its condition holds.
+func (w *work) step(list *[]runner.Step, at string, p *definition.Pipeline, outer map[string]string) (runs bool, err error) {
 	if p.Skip {
 		return false, nil
 	}
@@ -413,23 +461,20 @@ func (w *work) step(ctx context.Context, at string, p *definition.Pipeline, oute
 	env := maps.Clone(outer)
 	maps.Copy(env, p.Environment)
 	if p.Runs != "" {
-		fmt.Fprintf(w.task.Log, "--- %s\n", at)
-		if err := w.b.o.Runner.Run(ctx, w.box, runner.Step{Script: p.Script(w.b.o.Trace), Env: env}); err != nil {
-			return true, fmt.Errorf("%s: %w", at, err)
-		}
+		*list = append(*list, runner.Step{Name: at, Script: p.Script(w.b.o.Trace), Env: env})
 	}
 	count := 0
 	for i := range p.Pipeline {
-		ran, err := w.step(ctx, fmt.Sprintf("%s.%d", at, i+1), &p.Pipeline[i], env)
+		runs, err := w.step(list, fmt.Sprintf("%s.%d", at, i+1), &p.Pipeline[i], env)
 		if err != nil {
 			return true, err
 		}
-		if ran {
+		if runs {
 			count++
 		}
 	}
 	if a := p.Assertions; a != nil && a.RequiredSteps > 0 && a.RequiredSteps != count {
-		return true, fmt.Errorf("%s: %w: assertions.required-steps: found %d steps that ran, expected %d", at, ErrDefinition, count, a.RequiredSteps)
+		return true, fmt.Errorf("%s: %w: assertions.required-steps: found %d steps that run, expected %d", at, ErrDefinition, count, a.RequiredSteps)
 	}
 	return true, nil
 }

@@ -107,6 +107,46 @@ subpackages:
           echo read > ${{targets.subpkgdir}}/usr/share/doc/tool
 `
 
+// recorder is a runner that runs nothing.
+type recorder struct {
+	runner.Host
+	box   *runner.Sandbox
+	steps []runner.Step
+}
+
+func (r *recorder) Run(_ context.Context, s *runner.Sandbox, steps []runner.Step) error {
+	r.box, r.steps = s, steps
+	return nil
+}
+
+func TestNetworkAndUser(t *testing.T) {
+	text := strings.Replace(hello, "  copyright: [{license: MIT}, {license: LicenseRef-Own, license-path: LICENSE}]\n", "  annotations: {dev.cairn.network: \"true\"}\n", 1)
+	build := func(text string, allowed bool) (*recorder, error) {
+		r := &recorder{}
+		b := New(Options{Runner: r, SourceCache: t.TempDir(), Epoch: epoch, TempDir: t.TempDir(), Network: allowed})
+		_, err := b.Build(t.Context(), distro.Task{Build: compiled(t, text), Dir: t.TempDir()})
+		return r, err
+	}
+	if r, err := build(text, false); !errors.Is(err, ErrNetwork) || r.box != nil || !strings.Contains(err.Error(), "--allow-network") {
+		t.Errorf("not allowed: %v", err)
+	}
+	if r, _ := build(text, true); r.box == nil || !r.box.Network || len(r.steps) != 3 || r.box.User != nil {
+		t.Errorf("allowed: %+v", r)
+	}
+	if r, _ := build(hello, true); r.box == nil || r.box.Network || !slices.Equal(r.box.Keep, []string{"LICENSE"}) {
+		t.Errorf("allowed and not asked for: %+v", r)
+	}
+	for name, want := range map[string]*runner.User{"build": {UID: 1000, GID: 1000}, "1000": {UID: 1000, GID: 1000}, "7": {UID: 7, GID: 7}, "me": {UID: 5, GID: 6}} {
+		r, _ := build(strings.Replace(text, "environment:\n", "environment:\n  accounts: {run-as: \""+name+"\", users: [{username: me, uid: 5, gid: 6}]}\n", 1), true)
+		if r.box == nil || r.box.User == nil || *r.box.User != *want {
+			t.Errorf("run-as %s: %+v", name, r.box)
+		}
+	}
+	if _, err := build(strings.Replace(text, "environment:\n", "environment:\n  accounts: {run-as: you}\n", 1), true); !errors.Is(err, ErrDefinition) || !strings.Contains(err.Error(), `found "you", expected a number or one of build`) {
+		t.Errorf("run-as nobody: %v", err)
+	}
+}
+
 func besides() []string {
 	return []string{"hello/data.txt", "data\n", "hello/LICENSE", "do what you like\n"}
 }
@@ -217,7 +257,7 @@ func TestBuildFails(t *testing.T) {
 		text           string
 	}{
 		{"a step", "test \"$GREETING\" = other", "exit 9", runner.ErrStep, "hello: step 2.1: step failed: exit status 9"},
-		{"an assertion", "required-steps: 1", "required-steps: 2", ErrDefinition, "found 1 steps that ran, expected 2"},
+		{"an assertion", "required-steps: 1", "required-steps: 2", ErrDefinition, "found 1 steps that run, expected 2"},
 		{"a licence outside", "license-path: LICENSE", "license-path: ../../../../etc/passwd", ErrDefinition, "license-path"},
 		{"a licence by a link", "cp data.txt", "ln -sf /etc/passwd LICENSE; cp data.txt", ErrDefinition, "license-path"},
 		{"no licence", "license-path: LICENSE", "license-path: NONE", ErrDefinition, "license-path"},

@@ -53,7 +53,15 @@ func (b *Builder) Test(ctx context.Context, d *definition.Build, t Tested, envir
 	if env == nil {
 		env = map[string]string{"HOME": definition.WorkDir}
 	}
-	return w.pipeline(ctx, "test of "+t.Name, t.Test.Pipeline, env)
+	if w.box.User, err = runAs(&t.Test.Environment.Accounts); err != nil {
+		return fmt.Errorf("test of %s: %w", t.Name, err)
+	}
+	list, err := w.script(nil, "test of "+t.Name, t.Test.Pipeline, env)
+	if err != nil {
+		return err
+	}
+	w.box.Result = ""
+	return w.b.o.Runner.Run(ctx, w.box, list)
 }
 
 // guestFunc is one guest as Guests.

@@ -62,6 +62,9 @@ type Repository struct {
 	URL string
 	// Tag restricts it to what is asked for with that tag.
 	Tag string
+	// For names the definition, by its main package, that brings this repository for its
+	// own environment; empty is for all.
+	For string
 }
 
 // Options of [Run].

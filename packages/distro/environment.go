@@ -40,13 +40,22 @@ func definitionDigest(b *definition.Build) (string, error) {
 func (r *run) requestDigest(j *job) string {
 	d := newDigest()
 	d.add("packages", j.build.Environment.Contents.Packages...)
-	d.add("repositories", r.indexes...)
+	for i := range r.o.Repositories {
+		if r.serves(i, j) {
+			d.add("repository", r.indexes[2*i:2*i+2]...)
+		}
+	}
 	j.before.each(func(i int) { d.add("built", r.plan.jobs[i].out) })
 	return d.String()
 }
 
-// indexDigests are of the repositories, in their order. An index without a digest
-// is its packages.
+// serves tells whether a repository is there for a build.
+func (r *run) serves(i int, j *job) bool {
+	return r.o.Repositories[i].For == "" || r.o.Repositories[i].For == j.build.Package.Name
+}
+
+// indexDigests are two texts for each repository, in their order: its digest and its
+// tag. An index without a digest is its packages.
 func indexDigests(repositories []Repository) []string {
 	var out []string
 	for _, repo := range repositories {
@@ -74,8 +83,12 @@ func (r *run) environment(ctx context.Context, j *job) ([]Input, error) {
 		}
 		req.World = append(req.World, d)
 	}
-	for _, repo := range r.o.Repositories {
-		req.Repositories = append(req.Repositories, solve.Repository{Index: repo.Index, URL: repo.URL, Tag: repo.Tag})
+	positions := []int{-1}
+	for i, repo := range r.o.Repositories {
+		if r.serves(i, j) {
+			positions = append(positions, i)
+			req.Repositories = append(req.Repositories, solve.Repository{Index: repo.Index, URL: repo.URL, Tag: repo.Tag})
+		}
 	}
 	j.before.each(func(i int) {
 		for _, name := range r.plan.jobs[i].names {
@@ -88,7 +101,7 @@ func (r *run) environment(ctx context.Context, j *job) ([]Input, error) {
 	}
 	out := make([]Input, len(s.Choices))
 	for i, c := range s.Choices {
-		in := Input{Package: c.Package, Repository: c.Repository - 1}
+		in := Input{Package: c.Package, Repository: positions[c.Repository]}
 		if in.Repository < 0 {
 			m := r.madeOf(c.Package.Name)
 			in.File, in.SHA256 = filepath.Join(r.state.packages, m.file()), m.SHA256

@@ -40,7 +40,7 @@ type job struct {
 func NewPlan(builds []*definition.Build, repositories []Repository) (*Plan, error) {
 	have := func(name string) bool {
 		return slices.ContainsFunc(repositories, func(r Repository) bool {
-			return slices.ContainsFunc(r.Index.Providers(name), func(i int) bool { return r.Index.Package(i).Name == name })
+			return r.For == "" && slices.ContainsFunc(r.Index.Providers(name), func(i int) bool { return r.Index.Package(i).Name == name })
 		})
 	}
 	g, err := graph.New(builds, graph.Options{Available: have})
@@ -50,7 +50,7 @@ func NewPlan(builds []*definition.Build, repositories []Repository) (*Plan, erro
 	for _, c := range g.Cycles {
 		missing := slices.DeleteFunc(slices.Clone(c.Seeds), have)
 		if len(missing) > 0 {
-			return nil, fmt.Errorf("%s: %w: no repository has %s\nhint: give a repository of earlier builds that has them with --repository",
+			return nil, fmt.Errorf("%s: %w: no repository has %s\nhint: give a repository of earlier builds that has them with --repository-append",
 				some(c.Builds), ErrSeed, strings.Join(missing, ", "))
 		}
 	}

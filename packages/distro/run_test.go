@@ -269,6 +269,20 @@ func TestSeesOnlyWhatIsBefore(t *testing.T) {
 	}
 }
 
+// A repository that one definition brings is not there for others.
+func TestRepositoryOfOneDefinition(t *testing.T) {
+	own, all := seeds(t, "tool"), seeds(t, "base")
+	own.For = "a"
+	f := &fake{}
+	report, err := run1(t, f, Options{Dir: t.TempDir(), Repositories: []Repository{own, all}}, "a tool base", "b tool", "c base")
+	if !errors.Is(err, ErrFailed) || text(report) != "a=built b=failed c=built" {
+		t.Fatalf("%s, %v", text(report), err)
+	}
+	if a, c := f.environment("a"), f.environment("c"); a != "base-0.1-r0@1 tool-0.1-r0@0" || c != "base-0.1-r0@1" {
+		t.Errorf("a was built with %s, c with %s", a, c)
+	}
+}
+
 func TestRuntimeNeedsAreInEnvironment(t *testing.T) {
 	f := &fake{}
 	if _, err := run1(t, f, Options{Dir: t.TempDir(), Jobs: 4}, "app lib", "lib +base", "base"); err != nil {

@@ -4,8 +4,8 @@
 // attributes and hard links, which packages/build/unpack unpacks.
 //
 // A daemon that stops answering is left, and what ran on it runs again on another.
-// Steps have no network unless the job says so. The package knows nothing of
-// definitions and packages.
+// Steps have no network unless the job says so. [Workers] know nothing of definitions
+// and packages; [Runner] runs with them what packages/build runs elsewhere in sandboxes.
 //
 //	workers, err := buildkit.Connect(ctx, []string{"tcp://10.0.0.1:1234", "tcp://10.0.0.2:1234"})
 //	if err != nil {

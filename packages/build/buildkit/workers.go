@@ -20,8 +20,17 @@ type Job struct {
 	// Workspace is a directory of this machine whose files, owned by root, are
 	// there as Dir when the first step begins; empty for an empty one.
 	Workspace, Dir string
-	// Result is the directory, empty at first, that the steps fill.
+	// Result is the directory that the steps fill. What the workspace has there is in it
+	// at first.
 	Result string
+	// Sources is a directory of this machine that is there as SourcesDir, read-only;
+	// empty for none.
+	Sources, SourcesDir string
+	// Make are directories that are there, made when the image does not have them.
+	Make []string
+	// Keep are files below Dir that come back with the result, in the directory
+	// .cairn-keep of the tar; one that is not there is left out.
+	Keep []string
 	// Steps run in this order, each in what the one before left.
 	Steps []Step
 	// Network lets the steps use the daemon's network.
@@ -42,6 +51,8 @@ type Output interface {
 
 // Step is one process.
 type Step struct {
+	// Name is for people; empty for its number.
+	Name string
 	// Args are the program and its arguments.
 	Args []string
 	// Dir is where it runs, absolute.
@@ -54,6 +65,8 @@ type Step struct {
 var (
 	// ErrJob is for a job that a daemon could not do: mostly a step that failed.
 	ErrJob = errors.New("build failed")
+	// ErrStep, beside ErrJob, is for a step that ran and failed.
+	ErrStep = errors.New("a process ended with an error")
 	// ErrWorkers is for when no daemon answers.
 	ErrWorkers = errors.New("no BuildKit daemon answers")
 )

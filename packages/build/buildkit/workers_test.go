@@ -159,7 +159,7 @@ func TestJobsAreShared(t *testing.T) {
 }
 
 func TestDefinitionRefused(t *testing.T) {
-	_, err := definition(t.Context(), Job{Image: "sha256:" + strings.Repeat("0", 64), Arch: "amd64", Steps: []Step{{Args: []string{"x"}, Env: []string{"A"}}}})
+	_, err := solve(t.Context(), Job{Image: "sha256:" + strings.Repeat("0", 64), Arch: "amd64", Steps: []Step{{Args: []string{"x"}, Env: []string{"A"}}}})
 	if err == nil || !strings.Contains(err.Error(), `step 1: variable "A": expected NAME=VALUE`) {
 		t.Errorf("found %v", err)
 	}

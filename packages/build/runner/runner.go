@@ -10,7 +10,7 @@
 //		return err
 //	}
 //	err = r.Run(ctx, &runner.Sandbox{Root: guest, Workspace: work, Sources: set.Dir, Scratch: tmp, Log: log},
-//		runner.Step{Script: "make install", Env: env})
+//		[]runner.Step{{Name: "install", Script: "make install", Env: env}})
 package runner
 
 import (
@@ -37,14 +37,27 @@ var (
 	ErrRunner = errors.New("cannot run here")
 )
 
+// User is whom steps run as.
+type User struct{ UID, GID uint32 }
+
 // Sandbox is what steps see.
 type Sandbox struct {
 	// Root is the guest's root directory. Steps may change it: what they write is kept
 	// in Scratch, for the steps after, and the directory stays as it is. Runners on this
 	// machine have none.
 	Root string
-	// Workspace is /home/build in the sandbox.
+	// Layout is an OCI layout, Image the digest of the image in it that is the root
+	// directory, for runners elsewhere; Arch is Go's name of its architecture.
+	Layout, Image, Arch string
+	// Workspace is /home/build in the sandbox. When the steps have run, what they left in
+	// Result is there, whatever the runner; runners elsewhere bring nothing else back
+	// than that and Keep.
 	Workspace string
+	// Result is a directory of the workspace, "melange-out".
+	Result string
+	// Keep are files of the workspace that are read after the steps; one that is not
+	// there is left out.
+	Keep []string
 	// Sources is definition.SourcesDir in the sandbox, read-only; empty for none.
 	Sources string
 	// Cache is /var/cache/melange in the sandbox; empty for none.
@@ -53,6 +66,8 @@ type Sandbox struct {
 	Scratch string
 	// Network lets steps use the network.
 	Network bool
+	// User is whom steps run as; nil is root.
+	User *User
 	// Add and Drop change the capabilities, "CAP_…", that steps have.
 	Add, Drop []string
 	// Log takes what steps print; may be nil.
@@ -61,6 +76,8 @@ type Sandbox struct {
 
 // Step is one script.
 type Step struct {
+	// Name is for people: the log, and errors.
+	Name string
 	// Script is for the shell; see definition.Pipeline.Script.
 	Script string
 	// Env are the variables that it has, and no others but PATH.
@@ -69,11 +86,11 @@ type Step struct {
 
 // Runner runs steps.
 type Runner interface {
-	// Name is "bubblewrap" or "host".
+	// Name is "bubblewrap", "buildkit" or "host".
 	Name() string
-	// Run runs a step to its end. The error is ErrStep when it ran and failed. When the
-	// context ends, everything that the step started is killed.
-	Run(ctx context.Context, s *Sandbox, step Step) error
+	// Run runs steps, one after the other. The error is ErrStep when one ran and failed.
+	// When the context ends, everything that a step started is killed.
+	Run(ctx context.Context, s *Sandbox, steps []Step) error
 	// Owners tells whether files have the owners that steps gave them.
 	Owners() bool
 }
@@ -93,8 +110,28 @@ func (Host) Name() string { return "host" }
 // Owners is false: a user cannot give files away.
 func (Host) Owners() bool { return os.Geteuid() == 0 }
 
-// Run runs a step.
-func (Host) Run(ctx context.Context, s *Sandbox, step Step) error {
+// each runs steps with a runner of one.
+func each(s *Sandbox, steps []Step, run func(Step) error) error {
+	for _, step := range steps {
+		if s.Log != nil {
+			fmt.Fprintf(s.Log, "--- %s\n", step.Name)
+		}
+		if err := run(step); err != nil {
+			return fmt.Errorf("%s: %w", step.Name, err)
+		}
+	}
+	return nil
+}
+
+// Run runs steps.
+func (h Host) Run(ctx context.Context, s *Sandbox, steps []Step) error {
+	if s.User != nil && int(s.User.UID) != os.Geteuid() {
+		return fmt.Errorf("runner host: %w: steps are to run as user %d (accounts.run-as), and nobody else than who runs cairn can be had", ErrRunner, s.User.UID)
+	}
+	return each(s, steps, func(step Step) error { return h.step(ctx, s, step) })
+}
+
+func (Host) step(ctx context.Context, s *Sandbox, step Step) error {
 	places := []string{definition.SourcesDir, s.Sources, definition.WorkDir, s.Workspace, "/var/cache/melange", s.Cache}
 	for i := 1; i < len(places); i += 2 {
 		if strings.ContainsAny(places[i], " \t\n'\"$`\\") {
@@ -163,8 +200,12 @@ func (*Bubblewrap) Owners() bool { return os.Geteuid() == 0 }
 var capabilities = []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_MKNOD", "CAP_NET_BIND_SERVICE",
 	"CAP_NET_RAW", "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT"}
 
-// Run runs a step.
-func (b *Bubblewrap) Run(ctx context.Context, s *Sandbox, step Step) error {
+// Run runs steps.
+func (b *Bubblewrap) Run(ctx context.Context, s *Sandbox, steps []Step) error {
+	return each(s, steps, func(step Step) error { return b.step(ctx, s, step) })
+}
+
+func (b *Bubblewrap) step(ctx context.Context, s *Sandbox, step Step) error {
 	upper, work, merged := filepath.Join(s.Scratch, "upper"), filepath.Join(s.Scratch, "work"), filepath.Join(s.Scratch, "root")
 	for _, dir := range []string{upper, work, merged} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -207,6 +248,9 @@ func (b *Bubblewrap) arguments(s *Sandbox, step Step, root string) []string {
 		args = append(args, "--ro-bind-try", "/etc/resolv.conf", "/etc/resolv.conf")
 	} else {
 		args = append(args, "--unshare-net")
+	}
+	if s.User != nil { // a namespace in which whoever runs cairn has that number
+		args = append(args, "--unshare-user", "--uid", fmt.Sprint(s.User.UID), "--gid", fmt.Sprint(s.User.GID))
 	}
 	args = append(args, "--cap-drop", "ALL")
 	for _, c := range slices.Concat(capabilities, s.Add) {

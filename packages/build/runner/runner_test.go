@@ -55,7 +55,7 @@ func bubblewrap(t *testing.T) *Bubblewrap {
 		t.Skip(err)
 	}
 	var out bytes.Buffer
-	if err := b.Run(t.Context(), sandbox(t, &out), Step{Script: "exit 0"}); err != nil {
+	if err := b.Run(t.Context(), sandbox(t, &out), []Step{{Script: "exit 0"}}); err != nil {
 		t.Skipf("no sandbox can be made here: %v: %s", err, out.String())
 	}
 	return b
@@ -82,7 +82,7 @@ func TestSandbox(t *testing.T) {
 		{"the workspace", "mkdir -p melange-out/a && touch melange-out/a/file && chmod 4755 melange-out/a/file && ln melange-out/a/file melange-out/a/link && mkdir melange-out/a/t && chmod 1777 melange-out/a/t", ""},
 	} {
 		out.Reset()
-		if err := b.Run(t.Context(), s, Step{Script: c.script, Env: map[string]string{"A": "b"}}); err != nil || !strings.Contains(out.String(), c.want) {
+		if err := b.Run(t.Context(), s, []Step{{Script: c.script, Env: map[string]string{"A": "b"}}}); err != nil || !strings.Contains(out.String(), c.want) {
 			t.Errorf("%s: %v: %q, expected %q", c.name, err, out.String(), c.want)
 		}
 	}
@@ -97,12 +97,24 @@ func TestSandbox(t *testing.T) {
 	if fi, err := os.Stat(filepath.Join(s.Workspace, "melange-out/a/t")); err != nil || fi.Mode() != 0o777|fs.ModeSticky|fs.ModeDir {
 		t.Errorf("%v, %v", fi, err)
 	}
-	if err := b.Run(t.Context(), s, Step{Script: "exit 3"}); !errors.Is(err, ErrStep) || !strings.Contains(err.Error(), "exit status 3") {
+	s.User = &User{1000, 1001}
+	out.Reset()
+	if err := b.Run(t.Context(), s, []Step{{Script: "id -u; id -g; touch melange-out/mine; ls -ln melange-out/mine"}}); err != nil || !strings.Contains(out.String(), "1000\n1001\n-rw-r--r--    1 1000     1001") {
+		t.Errorf("as another user: %v: %s", err, out.String())
+	}
+	if fi, err := os.Stat(filepath.Join(s.Workspace, "melange-out/mine")); err != nil || int(fi.Sys().(*syscall.Stat_t).Uid) != os.Geteuid() {
+		t.Errorf("its files: %v, %v", fi, err)
+	}
+	if err := (Host{}).Run(t.Context(), s, []Step{{Script: "true"}}); !errors.Is(err, ErrRunner) || !strings.Contains(err.Error(), "user 1000") {
+		t.Errorf("as another user, on the host: %v", err)
+	}
+	s.User = nil
+	if err := b.Run(t.Context(), s, []Step{{Script: "exit 3"}}); !errors.Is(err, ErrStep) || !strings.Contains(err.Error(), "exit status 3") {
 		t.Errorf("a step that fails: %v", err)
 	}
 	s.Network = true
 	out.Reset()
-	if err := b.Run(t.Context(), s, Step{Script: "ls /sys/class/net"}); err != nil || !strings.Contains(out.String(), "lo") {
+	if err := b.Run(t.Context(), s, []Step{{Script: "ls /sys/class/net"}}); err != nil || !strings.Contains(out.String(), "lo") {
 		t.Errorf("with the network: %v: %s", err, out.String())
 	}
 }
@@ -115,7 +127,7 @@ func TestCancelled(t *testing.T) {
 			defer cancel()
 			s := sandbox(t, &bytes.Buffer{})
 			start := time.Now()
-			err := r.Run(ctx, s, Step{Script: "(sleep 60; touch late) & sleep 60"})
+			err := r.Run(ctx, s, []Step{{Script: "(sleep 60; touch late) & sleep 60"}})
 			if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 10*time.Second {
 				t.Errorf("%v after %v", err, time.Since(start))
 			}
@@ -130,17 +142,17 @@ func TestHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	script := "set -eo pipefail\nmkdir -p /home/build/melange-out/a\ncp /var/cache/cairn/sources/sha256:abc /home/build/melange-out/a/file\necho $HOME $X\n"
-	if err := (Host{}).Run(t.Context(), s, Step{Script: script, Env: map[string]string{"HOME": "/home/build", "X": "y"}}); err != nil {
+	if err := (Host{}).Run(t.Context(), s, []Step{{Name: "copy", Script: script, Env: map[string]string{"HOME": "/home/build", "X": "y"}}}); err != nil {
 		t.Fatalf("%v: %s", err, out.String())
 	}
-	if b, err := os.ReadFile(filepath.Join(s.Workspace, "melange-out/a/file")); err != nil || string(b) != "source" || out.String() != s.Workspace+" y\n" {
+	if b, err := os.ReadFile(filepath.Join(s.Workspace, "melange-out/a/file")); err != nil || string(b) != "source" || out.String() != "--- copy\n"+s.Workspace+" y\n" {
 		t.Errorf("%q, %v, %q", b, err, out.String())
 	}
-	if err := (Host{}).Run(t.Context(), s, Step{Script: "exit 7"}); !errors.Is(err, ErrStep) {
+	if err := (Host{}).Run(t.Context(), s, []Step{{Script: "exit 7"}}); !errors.Is(err, ErrStep) {
 		t.Errorf("%v", err)
 	}
 	s.Workspace = "/tmp/with space"
-	if err := (Host{}).Run(t.Context(), s, Step{Script: "true"}); !errors.Is(err, ErrRunner) {
+	if err := (Host{}).Run(t.Context(), s, []Step{{Script: "true"}}); !errors.Is(err, ErrRunner) {
 		t.Errorf("%v", err)
 	}
 }

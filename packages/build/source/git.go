@@ -256,6 +256,13 @@ func (r *gitRunner) command(dir string, args ...string) *exec.Cmd {
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + r.home, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=true",
 		"GIT_LFS_SKIP_SMUDGE=1", "LC_ALL=C", "TZ=UTC"}
+	// What the caller says in this way, such as a mirror, holds; none of it gets by what
+	// the definition pins.
+	for _, v := range os.Environ() {
+		if strings.HasPrefix(v, "GIT_CONFIG_COUNT=") || strings.HasPrefix(v, "GIT_CONFIG_KEY_") || strings.HasPrefix(v, "GIT_CONFIG_VALUE_") {
+			cmd.Env = append(cmd.Env, v)
+		}
+	}
 	for _, name := range []string{"SSH_AUTH_SOCK", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
 		if v, ok := os.LookupEnv(name); ok {
 			cmd.Env = append(cmd.Env, name+"="+v)

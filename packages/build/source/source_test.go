@@ -220,3 +220,25 @@ func TestTakeGit(t *testing.T) {
 		})
 	}
 }
+
+// What the caller tells git by the environment holds, so that a mirror can stand in.
+func TestTakeGitFromMirror(t *testing.T) {
+	url, commits := repository(t)
+	git := &definition.GitSource{Repository: "https://git.example.invalid/org/name", Tag: "v1", Commit: commits[0], Depth: 1, File: "git:" + sha("mirror")}
+	uses := []definition.SourceUse{{Git: git}}
+	t.Setenv("GIT_CONFIG_COUNT", "1")
+	t.Setenv("GIT_CONFIG_KEY_0", "url."+url+".insteadOf")
+	t.Setenv("GIT_CONFIG_VALUE_0", git.Repository)
+	set, err := Take(t.Context(), uses, Options{Cache: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	if m := set.Materials[0]; m.URI != "git+"+git.Repository || m.Digest["gitCommit"] != commits[0] {
+		t.Errorf("%+v", m)
+	}
+	git.Commit = commits[1] // a mirror does not get by what is pinned
+	if _, err := Take(t.Context(), uses, Options{Cache: t.TempDir()}); !errors.Is(err, ErrMismatch) {
+		t.Errorf("another commit: %v", err)
+	}
+}
