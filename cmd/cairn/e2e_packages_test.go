@@ -7,11 +7,13 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -27,7 +29,7 @@ import (
 
 // toolchain are the packages of Debian that environments are made of.
 var toolchain = strings.Fields("bash coreutils gcc g++ libc6-dev make binutils sed grep tar python3 findutils diffutils gawk base-files xz-utils busybox " +
-	"perl libperl-dev zlib1g-dev autoconf automake libtool pax-utils m4 patch libtest-exception-perl hostname texinfo")
+	"perl libperl-dev zlib1g-dev autoconf automake libtool pax-utils m4 patch libtest-exception-perl hostname texinfo libmodule-build-perl libncurses-dev groff-base git")
 
 // workshop has a repository of Debian's packages, and seeds that give them the names
 // that definitions know.
@@ -42,6 +44,14 @@ type workshop struct {
 func newWorkshop(t *testing.T) *workshop {
 	t.Helper()
 	w := &workshop{t: t, dir: t.TempDir()}
+	t.Cleanup(func() {
+		logs, _ := filepath.Glob(filepath.Join(w.dir, "*", ".cairn", "x86_64", "logs", "*.log"))
+		for _, name := range logs {
+			if b, err := os.ReadFile(name); err == nil && t.Failed() && !bytes.Contains(b, []byte(": packed\n")) {
+				t.Logf("%s: %s", filepath.Base(name), tail(string(b), 1500))
+			}
+		}
+	})
 	w.debian, w.key = debianRepositoryIn(t, "packages", toolchain)
 	t.Setenv("CAIRN_CACHE_DIR", filepath.Join(w.dir, "cache"))
 	mustCairn(t, "key", "generate", "--apk", "--output", filepath.Join(w.dir, "me.rsa"))
@@ -212,6 +222,56 @@ var wolfi = map[string]string{
 	"autoconf-archive":        "a/autoconf-archive/autoconf-archive_20241016.orig.tar.xz",
 }
 
+// cloned are those whose sources are in git. CAIRN_GIT_MIRRORS is a directory with clones
+// of such repositories, OWNER/NAME; without it, or a clone that has the commit, they are
+// left out, which the test says.
+var cloned = []string{"perl-tie-ixhash", "unifdef", "skalibs", "xfpt", "libfastjson", "less"}
+
+var gitSource = regexp.MustCompile(`(?m)^ +repository: (https://github\.com/(\S+?)(?:\.git)?)$`)
+
+// withMirrors copies definitions whose sources a mirror has, and points git to the
+// mirrors: that of cairn by the environment, that of melange by the file returned.
+func withMirrors(t *testing.T, data, definitions, cache string) (names []string, envFile string) {
+	t.Helper()
+	mirrors := os.Getenv("CAIRN_GIT_MIRRORS")
+	config := map[string]string{}
+	for _, name := range cloned {
+		b, err := os.ReadFile(filepath.Join(data, name+".yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		repository, commit := gitSource.FindSubmatch(b), regexp.MustCompile(`expected-commit: ([0-9a-f]{40})`).FindSubmatch(b)
+		dir := filepath.Join(mirrors, string(repository[2]))
+		if mirrors == "" || exec.Command("git", "-C", dir, "cat-file", "-e", string(commit[1])).Run() != nil {
+			t.Logf("%s: left out: no clone of %s with its commit in CAIRN_GIT_MIRRORS", name, repository[2])
+			continue
+		}
+		own := filepath.Join(cache, "git", string(repository[2])) // where melange's sandbox sees it
+		mustRun(t, "git", "clone", "--quiet", "--mirror", dir, own)
+		mustRun(t, "chmod", "-R", "a+rX", own)
+		if err := os.WriteFile(filepath.Join(definitions, name+".yaml"), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		config["url.file://"+own+".insteadOf"] = string(repository[1])
+		names = append(names, name)
+	}
+	var lines []string
+	for i, key := range slices.Sorted(maps.Keys(config)) {
+		t.Setenv(fmt.Sprintf("GIT_CONFIG_KEY_%d", i), key)
+		t.Setenv(fmt.Sprintf("GIT_CONFIG_VALUE_%d", i), config[key])
+		lines = append(lines, fmt.Sprintf("GIT_CONFIG_KEY_%d=%s", i, strings.Replace(key, cache, "/var/cache/melange", 1)), fmt.Sprintf("GIT_CONFIG_VALUE_%d=%s", i, config[key]))
+	}
+	if len(names) > 0 {
+		t.Setenv("GIT_CONFIG_COUNT", fmt.Sprint(len(config)))
+		lines = append(lines, fmt.Sprintf("GIT_CONFIG_COUNT=%d", len(config)))
+	}
+	envFile = filepath.Join(filepath.Dir(definitions), "melange.env")
+	if err := os.WriteFile(envFile, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return names, envFile
+}
+
 // Definitions of Wolfi as they are: the packages have the files, modes, owners, needs and
 // names of those that melange makes in the same environment, and come out twice the same.
 func TestPackagesWolfi(t *testing.T) {
@@ -247,15 +307,18 @@ func TestPackagesWolfi(t *testing.T) {
 			}
 		}
 	}
+	names, envFile := withMirrors(t, data, definitions, sources)
+	names = append(names, slices.Collect(maps.Keys(wolfi))...)
 	pipelines := absolute(t, filepath.Join(data, "pipelines"))
 	for _, out := range []string{"one", "two"} {
-		w.build(out, "--offline", "--pipeline-dir", pipelines, definitions)
+		w.build(out, "--pipeline-dir", pipelines, definitions)
 	}
 	w.same("one", "two")
+	t.Logf("%d definitions", len(names))
 	start := time.Now()
-	for name := range wolfi {
+	for _, name := range names {
 		args := []string{"build", filepath.Join(definitions, name+".yaml"), "--arch=x86_64", "--runner=bubblewrap", "--signing-key=" + w.signing, "--cache-dir=" + sources,
-			"--pipeline-dir=" + pipelines, "--out-dir=" + filepath.Join(w.dir, "melange"), "--git-commit=" + strings.Repeat("0", 40), "--git-repo-url=https://example.org/x"}
+			"--pipeline-dir=" + pipelines, "--out-dir=" + filepath.Join(w.dir, "melange"), "--git-commit=" + strings.Repeat("0", 40), "--git-repo-url=https://example.org/x", "--env-file=" + envFile}
 		for i := 0; i < len(w.repositories); i += 2 {
 			args = append(args, map[string]string{"-r": "--repository-append", "-k": "--keyring-append"}[w.repositories[i]]+"="+w.repositories[i+1])
 		}
