@@ -126,7 +126,8 @@ generate:
 	$(GO) test ./packages/definition -run TestDocumentedPipelines -update
 	$(GO) test ./cmd/cairn -run TestCommandReferenceIsCurrent -update
 
-# The embedded repository, with a new key; needs gcc and aarch64-linux-gnu-gcc.
+# The embedded repository, with a new key; needs x86_64-linux-gnu-gcc and
+# aarch64-linux-gnu-gcc.
 .PHONY: demo
 demo:
 	$(GO) generate ./packages/repository/demo

@@ -200,13 +200,21 @@ func walk(ctx context.Context, dir string, visit func(rel string, info fs.FileIn
 	})
 }
 
+// makeDir makes a directory with the mode 0755, whatever the umask: steps copy modes.
+func makeDir(name string) error {
+	if err := os.Mkdir(name, 0o755); err != nil {
+		return err
+	}
+	return os.Chmod(name, 0o755)
+}
+
 // copyTree copies the files beside a definition.
 func copyTree(ctx context.Context, from, to string) error {
 	return walk(ctx, from, func(rel string, info fs.FileInfo) error {
 		src, dst := filepath.Join(from, rel), filepath.Join(to, rel)
 		switch mode := info.Mode(); {
 		case mode.IsDir():
-			return os.Mkdir(dst, 0o755)
+			return makeDir(dst)
 		case mode&fs.ModeSymlink != 0:
 			link, err := os.Readlink(src)
 			if err != nil {
@@ -307,10 +315,7 @@ func (b *Builder) prepare(ctx context.Context, t distro.Task, test bool) (_ *wor
 	}()
 	w.space = filepath.Join(w.dir, "workspace")
 	for _, d := range []string{"workspace", "scratch", "guest", "cache"} {
-		if err := os.Mkdir(filepath.Join(w.dir, d), 0o755); err != nil {
-			return nil, err
-		}
-		if err := os.Chmod(filepath.Join(w.dir, d), 0o755); err != nil { // whatever the umask
+		if err := makeDir(filepath.Join(w.dir, d)); err != nil {
 			return nil, err
 		}
 	}
@@ -399,8 +404,11 @@ func (w *work) out(name string) string { return filepath.Join(w.space, "melange-
 
 // steps runs the pipelines: the package's, then each subpackage's.
 func (w *work) steps(ctx context.Context) error {
+	if err := makeDir(filepath.Join(w.space, "melange-out")); err != nil {
+		return err
+	}
 	for _, name := range w.names() {
-		if err := os.MkdirAll(w.out(name), 0o755); err != nil {
+		if err := makeDir(w.out(name)); err != nil {
 			return err
 		}
 	}

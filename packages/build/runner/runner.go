@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -207,8 +208,17 @@ func (b *Bubblewrap) Run(ctx context.Context, s *Sandbox, steps []Step) error {
 
 func (b *Bubblewrap) step(ctx context.Context, s *Sandbox, step Step) error {
 	upper, work, merged := filepath.Join(s.Scratch, "upper"), filepath.Join(s.Scratch, "work"), filepath.Join(s.Scratch, "root")
-	for _, dir := range []string{upper, work, merged} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+	if _, err := os.Lstat(upper); errors.Is(err, fs.ErrNotExist) { // the first step
+		for _, dir := range []string{upper, work, merged} {
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				return err
+			}
+		}
+		fi, err := os.Stat(s.Root)
+		if err != nil {
+			return err
+		}
+		if err := os.Chmod(upper, fi.Mode()); err != nil { // it is the sandbox's root directory
 			return err
 		}
 	}

@@ -165,7 +165,7 @@ func place(from, to string) error {
 		return err
 	}
 	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
+	return errors.Join(err, out.Chmod(0o444), out.Close()) // whatever the umask
 }
 
 type taker struct{ o Options }

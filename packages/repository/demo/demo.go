@@ -10,18 +10,16 @@
 //		Builtins: map[string]fs.FS{"demo": demo.FS()},
 //	})
 //
-// The packages are real ones, read and verified like any other's. `go generate`
-// makes them anew, with a new key, whose private half is forgotten.
+// The packages are real ones, read and verified like any other's, and cairn's own
+// builder makes them from the definitions in src, to the same bytes each time. `go
+// generate` makes them anew, with a new key, whose private half is forgotten.
 package demo
 
-//go:generate go run ./gen -out repo
+//go:generate go run ./gen
 
 import (
 	"embed"
-	"errors"
 	"io/fs"
-	"path"
-	"strings"
 )
 
 //go:embed repo
@@ -30,6 +28,9 @@ var files embed.FS
 // KeyName is the file name of the key that signs the repository.
 const KeyName = "cairn-demo.rsa.pub"
 
+// Architectures are those that the repository has packages for.
+var Architectures = []string{"x86_64", "aarch64"}
+
 // FS returns the repository's files: KeyName, and for each architecture
 // ARCH/APKINDEX.tar.gz and the packages it lists.
 func FS() fs.FS {
@@ -37,17 +38,5 @@ func FS() fs.FS {
 	if err != nil {
 		panic("demo: " + err.Error()) // the embedded folder is there
 	}
-	return shared{sub}
-}
-
-// shared finds packages that are the same for all architectures in noarch/,
-// whichever architecture is asked for; they are embedded once.
-type shared struct{ fs.FS }
-
-func (s shared) Open(name string) (fs.File, error) {
-	f, err := s.FS.Open(name)
-	if errors.Is(err, fs.ErrNotExist) && strings.HasSuffix(name, ".apk") {
-		return s.FS.Open(path.Join("noarch", path.Base(name)))
-	}
-	return f, err
+	return sub
 }
