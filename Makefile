@@ -87,7 +87,7 @@ e2e-containerd:
 e2e-packages:
 	cmd/cairn/e2e/melange.sh $(E2E_CACHE)
 	cmd/cairn/e2e/buildkitd.sh $(E2E_CACHE)
-	CAIRN_E2E=$(E2E_CACHE) cmd/cairn/e2e/dockerd.sh $(GO) test -tags e2e -count 1 -v -timeout 20m -run 'TestPackages$(RUN)' ./cmd/cairn
+	CAIRN_E2E=$(E2E_CACHE) cmd/cairn/e2e/dockerd.sh $(GO) test -tags e2e -count 1 -v -timeout 20m -run 'Test(Packages|Installed)$(RUN)' ./cmd/cairn
 
 # The page of cairn report in a real browser, with an accessibility check, and
 # cairn diff against what umoci unpacks. Screenshots go to /tmp/cairn-report.
