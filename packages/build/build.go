@@ -305,6 +305,11 @@ func (b *Builder) prepare(ctx context.Context, t distro.Task, test bool) (_ *wor
 	if t.Log == nil {
 		w.task.Log = io.Discard
 	}
+	version := b.o.Version
+	if version == "" {
+		version = "of no version"
+	}
+	fmt.Fprintf(w.task.Log, "--- %s %s for %s: cairn %s, runner %s\n", w.d.Package.Name, w.d.Package.FullVersion(), w.d.Arch, version, b.o.Runner.Name())
 	if w.dir, err = os.MkdirTemp(b.o.TempDir, "cairn-build-"); err != nil {
 		return nil, err
 	}

@@ -217,6 +217,19 @@ func TestBuild(t *testing.T) {
 	}
 }
 
+// melange's log says "auth configured for: 0x10a8a40" and "melange version  with
+// runner": this one's first line says who builds what, and nothing in it is of the
+// program's memory.
+func TestMelangeDefect_LogNamesNothing(t *testing.T) {
+	_, _, log, err := hosted(t, compiled(t, hello, besides()...))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, log)
+	}
+	if first, _, _ := strings.Cut(log, "\n"); first != "--- hello 1.2-r3 for x86_64: cairn of no version, runner host" || strings.Contains(log, "0x") {
+		t.Errorf("%s", log)
+	}
+}
+
 // TestTheSameBytes: whoever builds, wherever, with however many processors.
 func TestTheSameBytes(t *testing.T) {
 	d := compiled(t, hello, besides()...)
