@@ -6,7 +6,7 @@
 // whoever runs something in a guest must keep it from writing to them, as a read-only
 // mount or an overlay does. It is not for images, which are layers.
 //
-//	err := guest.Make(ctx, tree, st, cacheDir, root)
+//	root, release, err := guest.Shared(ctx, tree, st, filesDir, guestsDir)
 package guest
 
 import (
@@ -30,6 +30,8 @@ import (
 	"github.com/cairn-dev/cairn/packages/store"
 )
 
+var errBase = errors.New("guest: on a base image: not possible")
+
 // maker is one guest.
 type maker struct {
 	tree  *rootfs.Tree
@@ -45,7 +47,7 @@ type maker struct {
 func Make(ctx context.Context, tree *rootfs.Tree, st *store.Store, cache, root string) (err error) {
 	m := &maker{tree: tree, st: st, cache: cache, root: root, owned: os.Geteuid() == 0, dirs: map[string]bool{".": true}}
 	if tree.Base != nil {
-		return errors.New("guest: on a base image: not possible")
+		return errBase
 	}
 	if err := m.fill(ctx); err != nil {
 		return err
@@ -90,7 +92,7 @@ func (m *maker) fill(ctx context.Context) error {
 			continue
 		}
 		seen[key] = true
-		if fi, err := os.Lstat(key); err == nil && fi.Mode().IsRegular() && fi.Size() == e.Size {
+		if fi, err := os.Lstat(key); err == nil && fi.Mode() == modeOf(e) && fi.Size() == e.Size {
 			continue
 		}
 		r := m.tree.Receipt(e.Package)

@@ -47,6 +47,18 @@ func planned(t testing.TB, specs ...apktest.Spec) (*rootfs.Tree, *store.Store) {
 	return tree, st
 }
 
+// tempDir is a directory in which there may be directories that forbid to write to them.
+func tempDir(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	t.Cleanup(func() {
+		if err := remove(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
 func tools() apktest.Spec {
 	return apktest.Spec{Package: apk.Package{Name: "tools", Version: "1-r0"}, Parents: true, Files: []apktest.File{
 		{Path: "usr/bin/tool", Mode: 0o755, Content: "#!/bin/sh\n"},
@@ -117,7 +129,7 @@ func compare(t *testing.T, tree *rootfs.Tree, st *store.Store, root string) {
 
 func TestMake(t *testing.T) {
 	tree, st := planned(t, tools())
-	dir := t.TempDir()
+	dir := tempDir(t)
 	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
 	for _, root := range []string{one, two} {
 		if err := Make(t.Context(), tree, st, filepath.Join(dir, "cache"), root); err != nil {
@@ -148,7 +160,7 @@ func TestMake(t *testing.T) {
 // killed does no harm.
 func TestCacheIsRepaired(t *testing.T) {
 	tree, st := planned(t, tools())
-	dir := t.TempDir()
+	dir := tempDir(t)
 	cache := filepath.Join(dir, "cache")
 	if err := Make(t.Context(), tree, st, cache, filepath.Join(dir, "one")); err != nil {
 		t.Fatal(err)
@@ -179,7 +191,7 @@ func TestCacheIsRepaired(t *testing.T) {
 // Nothing is left of a guest that could not be made.
 func TestMakeFails(t *testing.T) {
 	tree, st := planned(t, tools())
-	dir := t.TempDir()
+	dir := tempDir(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	root := filepath.Join(dir, "root")
@@ -209,9 +221,9 @@ func TestMakeFails(t *testing.T) {
 	}
 }
 
-// BenchmarkMake makes a guest of the size of an environment with gcc, from a cache that
-// has its files.
-func BenchmarkMake(b *testing.B) {
+// large is a tree of the size of an environment with gcc.
+func large(t testing.TB) (*rootfs.Tree, *store.Store) {
+	t.Helper()
 	var specs []apktest.Spec
 	for p := range 60 {
 		s := apktest.Spec{Package: apk.Package{Name: fmt.Sprintf("package%d", p), Version: "1-r0"}, Parents: true}
@@ -220,8 +232,13 @@ func BenchmarkMake(b *testing.B) {
 		}
 		specs = append(specs, s)
 	}
-	tree, st := planned(b, specs...)
-	dir := b.TempDir()
+	return planned(t, specs...)
+}
+
+// BenchmarkMake makes a guest from a cache that has its files.
+func BenchmarkMake(b *testing.B) {
+	tree, st := large(b)
+	dir := tempDir(b)
 	root := filepath.Join(dir, "root")
 	if err := Make(b.Context(), tree, st, filepath.Join(dir, "cache"), filepath.Join(dir, "first")); err != nil {
 		b.Fatal(err)

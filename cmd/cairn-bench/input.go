@@ -27,32 +27,32 @@ var closures = map[string][]string{
 	"java":  {"openjdk-17-jre-headless", "ca-certificates", "tzdata", "base-files"},
 }
 
-// buildApko builds the peer in a module of its own.
-func (b *bench) buildApko(ctx context.Context) (string, error) {
-	dir := filepath.Join(b.work, "apko-module")
-	bin := filepath.Join(dir, "apko")
+// buildPeer builds a peer, of chainguard.dev, in a module of its own.
+func (b *bench) buildPeer(ctx context.Context, name, version string) (string, error) {
+	dir := filepath.Join(b.work, name+"-module")
+	bin := filepath.Join(dir, name)
 	if _, err := os.Stat(bin); err == nil {
 		return bin, nil
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
-	const mod = `module scratch
+	mod := fmt.Sprintf(`module scratch
 
 go 1.26.0
 
-require chainguard.dev/apko v1.2.36
+require chainguard.dev/%s %s
 
 replace chainguard.dev/sdk => chainguard.dev/sdk v0.1.197
-`
+`, name, version)
 	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte(mod), 0o644); err != nil {
 		return "", err
 	}
-	fmt.Println("building apko v1.2.36 …")
-	cmd := exec.CommandContext(ctx, "go", "build", "-mod=mod", "-o", bin, "chainguard.dev/apko")
+	fmt.Printf("building %s %s …\n", name, version)
+	cmd := exec.CommandContext(ctx, "go", "build", "-mod=mod", "-o", bin, "chainguard.dev/"+name)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build apko: %w\n%s", err, out)
+		return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
 	}
 	return bin, nil
 }

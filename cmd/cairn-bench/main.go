@@ -1,16 +1,18 @@
-// Command cairn-bench measures cairn and apko side by side, on the same
-// packages, in one run, and prints ratios. It is not part of the product.
+// Command cairn-bench measures cairn and apko, and cairn and melange, side by side, on
+// the same packages, in one run, and prints ratios. It is not part of the product.
 //
 //	make bench
 //
 // It makes its inputs below --work (kept between runs): a synthetic repository
 // of 200 packages and 1.2 GB, and, where apt and python3 are there, the Flask
-// and Java closures of Debian's packages. apko is built from the module proxy
-// in a module of its own below --work, never in this one.
+// and Java closures of Debian's packages, and environments to build a package in. apko
+// and melange are built from the module proxy in modules of their own below --work,
+// never in this one.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -25,10 +27,11 @@ func main() {
 	log.SetFlags(0)
 	log.SetPrefix("bench: ")
 	b := bench{}
-	cases := flag.String("cases", "synthetic,flask,java,bump-flask,bump-java", "cases to run")
+	cases := flag.String("cases", "synthetic,flask,java,bump-flask,bump-java,package-trivial,package-gcc", "cases to run")
 	flag.StringVar(&b.work, "work", filepath.Join(os.TempDir(), "cairn-bench"), "directory for inputs and caches")
 	flag.StringVar(&b.cairn, "cairn", "bin/cairn", "the cairn program")
 	flag.StringVar(&b.apko, "apko", "", "the apko program (default: built from the module proxy)")
+	flag.StringVar(&b.melange, "melange", "", "the melange program (default: built from the module proxy)")
 	flag.StringVar(&b.deb2apk, "deb2apk", "../shared/tools/deb2apk.py", "converter of Debian packages")
 	flag.IntVar(&b.bumped, "bumped", 0, "number of packages that apko is measured with in bump cases; 0 for all")
 	flag.IntVar(&b.runs, "runs", 3, "warm runs; the median counts")
@@ -58,6 +61,7 @@ type bench struct {
 	work    string
 	cairn   string
 	apko    string
+	melange string
 	deb2apk string
 	runs    int
 	bumped  int
@@ -74,12 +78,20 @@ func (b *bench) run(ctx context.Context, cases []string) error {
 	if err := os.MkdirAll(b.work, 0o755); err != nil {
 		return err
 	}
-	if b.apko == "" {
-		if b.apko, err = b.buildApko(ctx); err != nil {
-			return err
-		}
-	}
 	for _, name := range cases {
+		if environments[name] != nil {
+			if err := b.packages(ctx, name); errors.Is(err, errSkip) {
+				fmt.Printf("%s: %v\n\n", name, err)
+			} else if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			continue
+		}
+		if b.apko == "" {
+			if b.apko, err = b.buildPeer(ctx, "apko", "v1.2.36"); err != nil {
+				return err
+			}
+		}
 		of, bumps := strings.CutPrefix(name, "bump-")
 		repo, packages, err := b.input(ctx, of)
 		if err != nil {

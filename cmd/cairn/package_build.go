@@ -228,7 +228,7 @@ func (b *packageBuildFlags) options(ws *packages.Workspace) (build.Options, *gue
 	}
 	epoch, err := b.epoch()
 	return build.Options{SourceCache: filepath.Join(base, "sources"), Offline: b.offline, Network: b.network, Epoch: epoch, Namespace: b.namespace,
-		Version: buildVersion(), TempDir: filepath.Join(base, "work"), Trace: b.trace}, &guests{ws: ws, cache: filepath.Join(base, "files"), layout: filepath.Join(base, "images")}, err
+		Version: buildVersion(), TempDir: filepath.Join(base, "work"), Trace: b.trace}, &guests{ws: ws, cache: filepath.Join(base, "files"), kept: filepath.Join(base, "guests"), layout: filepath.Join(base, "images")}, err
 }
 
 // epoch is the time of everything that is built.
@@ -251,7 +251,8 @@ func (b *packageBuildFlags) epoch() (time.Time, error) {
 type guests struct {
 	ws      *packages.Workspace
 	indexes []*repository.Index
-	cache   string
+	cache   string // of files
+	kept    string // whole
 	images  bool
 	layout  string // of images
 }
@@ -289,7 +290,7 @@ func (g *guests) of(ctx context.Context, receipts []*store.Receipt, environment 
 		ReadFiles: func(ctx context.Context, pkg int, members []int) ([][]byte, error) {
 			return g.ws.Store().ReadFiles(ctx, receipts[pkg], members)
 		}}
-	out := &build.Guest{Root: filepath.Join(dir, "root")}
+	out := &build.Guest{}
 	for _, r := range receipts {
 		in.Packages = append(in.Packages, rootfs.Package{Receipt: r, Requested: true})
 		out.Packages, out.SHA256 = append(out.Packages, r.Package), append(out.SHA256, r.FileSHA256)
@@ -301,7 +302,8 @@ func (g *guests) of(ctx context.Context, receipts []*store.Receipt, environment 
 	if g.images {
 		return out, g.image(ctx, tree, cfg.Architectures()[0].Architecture, out)
 	}
-	return out, guest.Make(ctx, tree, g.ws.Store(), g.cache, out.Root)
+	out.Root, out.Close, err = guest.Shared(ctx, tree, g.ws.Store(), g.cache, g.kept)
+	return out, err
 }
 
 // image makes a tree an image of layers that environments share.

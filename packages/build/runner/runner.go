@@ -23,9 +23,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/cairn-dev/cairn/packages/definition"
 )
@@ -228,19 +231,43 @@ func (b *Bubblewrap) step(ctx context.Context, s *Sandbox, step Step) error {
 		}
 	}
 	options := "lowerdir=" + s.Root + ",upperdir=" + upper + ",workdir=" + work
-	attr := &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	if uid := os.Geteuid(); uid != 0 {
-		options += ",userxattr"
-		attr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}},
-			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}}
+	bwrap := append([]string{b.bwrap}, b.arguments(s, step, merged)...)
+	if os.Geteuid() == 0 {
+		return mounted(options, merged, func() error {
+			cmd := exec.CommandContext(ctx, bwrap[0], bwrap[1:]...)
+			cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+			return run(ctx, cmd, s.Log, nil)
+		})
 	}
-	// The overlay is mounted in a mount namespace that ends with the step.
-	const mount = `mount --make-rprivate / && mount -t overlay overlay -o "$1" "$2" && shift 2 && exec "$@"`
-	args := append([]string{"-c", mount, "sh", options, merged, b.bwrap}, b.arguments(s, step, merged)...)
-	cmd := exec.CommandContext(ctx, "/bin/sh", args...)
+	// The overlay is mounted in a user and a mount namespace that end with the step.
+	const mount = `mount -t overlay overlay -o "$1" "$2" && shift 2 && exec "$@"`
+	cmd := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", mount, "sh", options + ",userxattr", merged}, bwrap...)...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
-	return run(ctx, cmd, s.Log, attr)
+	return run(ctx, cmd, s.Log, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}})
+}
+
+// mounted mounts an overlay in a mount namespace that only a thread of its own has, and
+// the programs that f starts; thread, namespace and mount end with f.
+func mounted(options, at string, f func() error) error {
+	result := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		err := unix.Unshare(unix.CLONE_NEWNS)
+		if err == nil {
+			err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+		}
+		if err == nil {
+			err = unix.Mount("overlay", at, "overlay", 0, options)
+		}
+		if err != nil {
+			result <- fmt.Errorf("runner bubblewrap: %w: overlay: %w", ErrRunner, err)
+			return
+		}
+		result <- f()
+	}()
+	return <-result
 }
 
 // arguments are bwrap's.
