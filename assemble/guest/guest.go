@@ -92,7 +92,7 @@ func (m *maker) fill(ctx context.Context) error {
 			continue
 		}
 		seen[key] = true
-		if fi, err := os.Lstat(key); err == nil && fi.Mode() == modeOf(e) && fi.Size() == e.Size {
+		if m.have(e) {
 			continue
 		}
 		r := m.tree.Receipt(e.Package)
@@ -112,6 +112,12 @@ func (m *maker) fill(ctx context.Context) error {
 		g.Go(func() error { return m.unpack(ctx, m.tree.Receipt(pkg), files) })
 	}
 	return g.Wait()
+}
+
+// have tells whether the cache has a file, and whole.
+func (m *maker) have(e *rootfs.Entry) bool {
+	fi, err := os.Lstat(m.key(e))
+	return err == nil && fi.Mode() == modeOf(e) && fi.Size() == e.Size
 }
 
 // content is the member that has the bytes of a member: itself, or what a hard link
@@ -141,7 +147,10 @@ func (m *maker) unpack(ctx context.Context, r *store.Receipt, files map[string][
 	if err != nil {
 		return err
 	}
-	type made struct{ temp, key string }
+	type made struct {
+		temp string
+		e    *rootfs.Entry
+	}
 	var all []made
 	defer func() {
 		for _, f := range all {
@@ -176,7 +185,7 @@ func (m *maker) unpack(ctx context.Context, r *store.Receipt, files map[string][
 			if err != nil {
 				return errors.Join(err, data.Close())
 			}
-			all = append(all, made{temp, m.key(e)})
+			all = append(all, made{temp, e})
 		}
 	}
 	if _, err := io.Copy(io.Discard, data); err != nil {
@@ -189,7 +198,10 @@ func (m *maker) unpack(ctx context.Context, r *store.Receipt, files map[string][
 		return fmt.Errorf("guest: package %s: %d files of its receipt are not in it", r.ID(), len(files))
 	}
 	for _, f := range all {
-		if err := os.Rename(f.temp, f.key); err != nil {
+		if m.have(f.e) { // another one was faster, and may be using it
+			continue
+		}
+		if err := os.Rename(f.temp, m.key(f.e)); err != nil {
 			return err
 		}
 	}
@@ -292,7 +304,14 @@ func (m *maker) place(ctx context.Context) error {
 // file makes a regular file.
 func (m *maker) file(e *rootfs.Entry, to string) error {
 	if shared(e) {
-		if err := os.Link(m.key(e), to); !errors.Is(err, unix.EXDEV) && !errors.Is(err, unix.EMLINK) {
+		err := os.Link(m.key(e), to)
+		// A file that is replaced between finding and linking it is "not there".
+		for range 10 {
+			if errors.Is(err, unix.ENOENT) {
+				err = os.Link(m.key(e), to)
+			}
+		}
+		if !errors.Is(err, unix.EXDEV) && !errors.Is(err, unix.EMLINK) {
 			return err
 		}
 	}

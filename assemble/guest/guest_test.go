@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/cairn-dev/cairn/assemble/rootfs"
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/apk/apktest"
@@ -186,6 +188,29 @@ func TestCacheIsRepaired(t *testing.T) {
 		t.Fatal(err)
 	}
 	compare(t, tree, st, filepath.Join(dir, "two"))
+}
+
+// Guests that are made at the same time, each filling the cache, do not take files away
+// from each other.
+func TestMakeTogether(t *testing.T) {
+	spec := apktest.Spec{Package: apk.Package{Name: "many", Version: "1-r0"}, Parents: true}
+	for f := range 60 {
+		spec.Files = append(spec.Files, apktest.File{Path: fmt.Sprintf("usr/lib/%d", f), Content: fmt.Sprint(f)})
+	}
+	tree, st := planned(t, spec)
+	dir := tempDir(t)
+	for round := range 5 {
+		var g errgroup.Group
+		for i := range 8 {
+			g.Go(func() error {
+				return Make(t.Context(), tree, st, filepath.Join(dir, fmt.Sprint("cache", round)), filepath.Join(dir, fmt.Sprint(round, "-", i)))
+			})
+		}
+		if err := g.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		compare(t, tree, st, filepath.Join(dir, fmt.Sprint(round, "-", 7)))
+	}
 }
 
 // Nothing is left of a guest that could not be made.
