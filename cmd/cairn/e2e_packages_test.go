@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -144,6 +145,37 @@ func TestPackagesOwn(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	t.Error("the service does not answer")
+}
+
+// The same packages, byte for byte, when root builds them here and when another user does,
+// in a user namespace, on another file system with one processor.
+func TestPackagesElsewhere(t *testing.T) {
+	w := newWorkshop(t)
+	definitions := t.TempDir() // in a directory that the other user can read
+	if err := os.CopyFS(definitions, os.DirFS(projectFile(t, "testdata", "definitions"))); err != nil {
+		t.Fatal(err)
+	}
+	for i := 1; i < len(w.repositories); i += 2 {
+		if w.repositories[i-1] == "-r" {
+			server := httptest.NewServer(http.FileServer(http.Dir(w.repositories[i])))
+			t.Cleanup(server.Close)
+			w.repositories[i] = server.URL
+			continue
+		}
+		key := filepath.Join(definitions, filepath.Base(w.repositories[i]))
+		mustRun(t, "cp", w.repositories[i], key)
+		w.repositories[i] = key
+	}
+	w.build("here", definitions)
+	place := elsewhere(t, definitions, w.signing)
+	args := append([]string{"package", "build", "--signing-key", w.signing, "--cache-dir", filepath.Join(place.dir, "cache"), "--out", filepath.Join(place.dir, "out")}, w.repositories...)
+	start := time.Now()
+	if out, err := place.command(append(args, definitions)...).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Logf("elsewhere: built in %v", time.Since(start).Round(10*time.Millisecond))
+	mustRun(t, "cp", "-R", filepath.Join(place.dir, "out"), filepath.Join(w.dir, "elsewhere"))
+	w.same("here", "elsewhere")
 }
 
 // startBuildkit starts a daemon on loopback, and returns its address and process.

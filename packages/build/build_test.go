@@ -217,6 +217,27 @@ func TestBuild(t *testing.T) {
 	}
 }
 
+// A library is held against what the definition's test uses.
+func TestLintKnowsTheTest(t *testing.T) {
+	const library = `package: {name: lib, version: 1, epoch: 0, description: x, copyright: [{license: MIT}]}
+pipeline:
+  - runs: mkdir -p ${{targets.destdir}}/usr/lib/pkgconfig && touch ${{targets.destdir}}/usr/lib/pkgconfig/x.pc
+`
+	for _, warns := range []bool{true, false} {
+		d := compiled(t, library)
+		if !warns { // as compiled, with a distribution's pipeline
+			d.Test = &definition.Test{Pipeline: []definition.Pipeline{{Pipeline: []definition.Pipeline{{Uses: "test/pkgconf", Pipeline: []definition.Pipeline{{Runs: "true"}}}}}}}
+		}
+		_, _, log, err := hosted(t, d)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, log)
+		}
+		if strings.Contains(log, "pkgconf") != warns {
+			t.Errorf("warns: %t\n%s", !warns, log)
+		}
+	}
+}
+
 // melange's log says "auth configured for: 0x10a8a40" and "melange version  with
 // runner": this one's first line says who builds what, and nothing in it is of the
 // program's memory.
