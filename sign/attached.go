@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/cairn-dev/cairn/assemble/target"
 	"github.com/cairn-dev/cairn/sign/evidence"
+	"github.com/cairn-dev/cairn/sign/policy"
 	"github.com/cairn-dev/cairn/sign/verify"
 )
 
@@ -60,4 +62,38 @@ func Attached(ctx context.Context, t *target.Target, digest v1.Hash) (*Attachmen
 		}
 	}
 	return out, nil
+}
+
+// Attested is a predicate that was attested to an image by somebody who is accepted.
+type Attested struct {
+	Where, Signer string
+	Predicate     json.RawMessage
+}
+
+// AttestedBy reads the predicates of one type that are attested to the images or image
+// indexes with these digests, and verifies them: those by a signer of the entry count.
+// rejected says of the others of this type where they are and why they do not.
+func AttestedBy(ctx context.Context, t *target.Target, digests []v1.Hash, predicateType string, e *policy.Entry) (list []Attested, rejected []string, err error) {
+	for i, digest := range digests {
+		if slices.Contains(digests[:i], digest) {
+			continue
+		}
+		set, err := evidence.Collect(ctx, t, digest, evidence.Limits{})
+		if err != nil {
+			return nil, nil, err
+		}
+		for i := range set.Items {
+			item := set.Items[i]
+			if st, err := verify.Claimed(&item); err != nil || st == nil || st.PredicateType != predicateType {
+				continue // what cannot be read claims nothing
+			}
+			c := e.Attestation(item, digest)
+			if c.Err != nil {
+				rejected = append(rejected, fmt.Sprintf("%s: %v", item.Where, c.Err))
+				continue
+			}
+			list = append(list, Attested{Where: item.Where, Signer: c.Signer, Predicate: c.Statement.Predicate})
+		}
+	}
+	return list, rejected, nil
 }

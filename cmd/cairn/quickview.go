@@ -23,6 +23,8 @@ import (
 	"github.com/cairn-dev/cairn/packages"
 	"github.com/cairn-dev/cairn/packages/lock"
 	"github.com/cairn-dev/cairn/packages/repository"
+	"github.com/cairn-dev/cairn/sign"
+	"github.com/cairn-dev/cairn/sign/verify"
 )
 
 // quickviewFlags are the flags of quickview beside those of its input.
@@ -35,6 +37,7 @@ type quickviewFlags struct {
 	files   bool
 	distro  string
 	sarif   string
+	attests verifyFlags // whose VEX documents count
 }
 
 func newQuickview(a *app) *cobra.Command {
@@ -70,6 +73,10 @@ nothing was found. docs/quickview.md says more.`,
 	f.BoolVar(&q.refresh, "refresh", false, "show a lock's request resolved anew, from the configuration beside it")
 	f.BoolVar(&q.files, "files", false, "read every layer, to count the files that are no package's")
 	f.StringVar(&q.distro, "distro", "", "the `distribution` of the packages, as feeds name it: wolfi, chainguard, alpine:v3.22 (default: what the image, the SBOM or the repositories say)")
+	f.StringArrayVar(&q.attests.keys, "vex-key", nil, "public key `file`: OpenVEX documents that it attested to the image count; may be repeated")
+	f.StringArrayVar(&q.attests.identities, "vex-identity", nil, "`subject` of certificates whose attested OpenVEX documents count, exact; may be repeated")
+	f.StringVar(&q.attests.issuer, "vex-issuer", "", "OpenID Connect `issuer` of these subjects, exact")
+	f.StringVar(&q.attests.trustedRoot, "trusted-root", "", "trusted_root.json `file` with the authorities and logs to trust, for --vex-identity")
 	f.StringVar(&q.sarif, "sarif", "", "write the findings in SARIF 2.1.0 to this `file`, too")
 	return cmd
 }
@@ -106,6 +113,11 @@ func (q *quickviewFlags) run(ctx context.Context, a *app, name string) error {
 	}
 	defer side.close()
 	o.Image = side.image
+	attested, err := q.attestedVEX(ctx, a, side)
+	if err != nil {
+		return err
+	}
+	o.VEX = append(o.VEX, attested...)
 	view := quickview.New(side.inventory, feeds, o)
 	q.addBase(ctx, a, view, side, feeds, o)
 	if err := q.addRefreshed(ctx, a, ws, view, side, name, feeds, o); err != nil {
@@ -146,6 +158,45 @@ func readVEX(a *app, names []string) (vex.Statements, error) {
 			return nil, usageError{fmt.Errorf("--vex: %s: %w", name, err)}
 		}
 		out = append(out, list...)
+	}
+	return out, nil
+}
+
+// attestedVEX reads the documents that are attested to the image by those whose word
+// counts. What others attested is said not to have been looked at.
+func (q *quickviewFlags) attestedVEX(ctx context.Context, a *app, side *viewSide) (vex.Statements, error) {
+	if len(q.attests.keys)+len(q.attests.identities) == 0 {
+		if q.attests.issuer != "" || q.attests.trustedRoot != "" {
+			return nil, usageError{errors.New("--vex-identity: missing: an issuer or a trusted root is for that")}
+		}
+		return nil, nil
+	}
+	if side.img == nil || side.subject.Target() == nil {
+		return nil, usageError{errors.New("--vex-key, --vex-identity: found no image in a registry or a layout, to which something may be attested")}
+	}
+	q.attests.threshold = 1
+	entry, err := q.attests.entry(a)
+	if err != nil {
+		return nil, err
+	}
+	list, rejected, err := sign.AttestedBy(ctx, side.subject.Target(), side.image.Digests, verify.PredicateOpenVEX, entry)
+	if err != nil {
+		return nil, err
+	}
+	var out vex.Statements
+	for _, at := range list {
+		statements, err := vex.Read(at.Predicate)
+		if err != nil {
+			rejected = append(rejected, fmt.Sprintf("%s: %v", at.Where, err))
+			continue
+		}
+		for i := range statements {
+			statements[i].Author += ", attested by " + at.Signer
+		}
+		out = append(out, statements...)
+	}
+	for _, r := range rejected {
+		side.inventory.NotLookedAt = append(side.inventory.NotLookedAt, "attested OpenVEX document that does not count: "+r)
 	}
 	return out, nil
 }

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/cairn-dev/cairn/sign/evidence"
 	"github.com/cairn-dev/cairn/sign/verify"
 )
 
@@ -42,6 +45,12 @@ func Direct(r Requirements) (*Entry, error) {
 	var err error
 	e.engine, err = verify.New(r.Trust)
 	return e, err
+}
+
+// Attestation verifies one piece of evidence about a subject: whether it is an attestation
+// by somebody whose attestations count.
+func (e *Entry) Attestation(item evidence.Item, subject v1.Hash) verify.Checked {
+	return e.engine.Check(item, subject, verify.Accept{Attestations: e.attesters})
 }
 
 // NeedsChildren reports whether the entry looks at the manifests of an index.
