@@ -48,6 +48,9 @@ type Config struct {
 	Format string `yaml:"format,omitempty" json:"format,omitempty"`
 	// Lint is what cairn lint is told of the image. Nothing of it is in the image.
 	Lint Lint `yaml:"lint,omitempty" json:"lint,omitzero"`
+	// Twin is what cairn twin puts into the image for debugging this one. Nothing of it
+	// is in the image.
+	Twin TwinImage `yaml:"twin,omitempty" json:"twin,omitzero"`
 
 	// Sources are the configuration files this one was made from, the
 	// including one first.
@@ -86,6 +89,12 @@ type File struct {
 	Bytes []byte `yaml:"-" json:"-"`
 	// Opened is the file that Source was found at; empty for inline content.
 	Opened string `yaml:"-" json:"-"`
+}
+
+// TwinImage is the value of twin.
+type TwinImage struct {
+	// Packages are what the twin has beside the packages of the image.
+	Packages []string `yaml:"packages,omitempty" json:"packages,omitempty"`
 }
 
 // Lint is the value of lint.

@@ -217,6 +217,7 @@ func merge(base, c *Config) {
 	if c.Format == "" {
 		c.Format = base.Format
 	}
+	c.Twin.Packages = append(base.Twin.Packages, c.Twin.Packages...)
 	c.Lint.NoShell = c.Lint.NoShell || base.Lint.NoShell && !c.marks.has("lint", "no-shell")
 	c.Lint.Ignore = append(base.Lint.Ignore, c.Lint.Ignore...)
 	for name, keys := range base.Keyrings {

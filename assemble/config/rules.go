@@ -116,6 +116,7 @@ func otherRules() map[string]rule {
 		"format":                            {text: checkFormat, fallback: "tar"},
 		"lint.no-shell":                     {fallback: "false"},
 		"lint.ignore[]":                     {text: checkIgnore},
+		"twin.packages[]":                   {text: checkPackage},
 		"layering":                          {object: checkLayering, merge: mergeWhole},
 		"layering.strategy":                 {values: []string{StrategyPackage, StrategyOrigin, StrategySingle}, fallback: StrategyPackage},
 		"layering.budget":                   {max: MaxBudget, fallback: "100"},

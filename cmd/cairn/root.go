@@ -64,7 +64,7 @@ be looked at, 130 interrupted, 143 terminated.`,
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "say nothing but the result")
 	f.StringVar(&a.logLevel, "log-level", "info", "how much to say: debug is --verbose, error (or fatal, panic) is --quiet, warn is --quiet but for warnings")
 	f.StringVar(&a.progress, "progress", "auto", "progress on standard error: auto, plain or none")
-	root.AddCommand(newBuild(a), newPublish(a), newCopy(a), newRebuild(a), newMirror(a), newQuickview(a), newFeed(a), newLock(a), newWhy(a), newShow(a), newCache(a), newVersion(a))
+	root.AddCommand(newBuild(a), newPublish(a), newCopy(a), newRebuild(a), newTwin(a), newMirror(a), newQuickview(a), newFeed(a), newLock(a), newWhy(a), newShow(a), newCache(a), newVersion(a))
 	root.AddCommand(newVerify(a), newPolicy(a), newServe(a))
 	root.AddCommand(newProve(a))
 	root.AddCommand(newDiff(a), newReport(a), newTest(a), newLint(a))

@@ -23,7 +23,7 @@ import (
 const storyRegistry = "registry.example"
 
 // storySpec is the repository that the stories build from.
-const storySpec = "package app 1.0-r0\ndir usr 755\nfile usr/app 755 hello\n"
+const storySpec = "package app 1.0-r0\ndir usr 755\nfile usr/app 755 hello\n\npackage busybox 1.37.0-r0\ndir usr 755\nfile usr/busybox 755 shell\n"
 
 // storyBlock is a fenced block: its language, the file's name after it, its text.
 var storyBlock = regexp.MustCompile("(?ms)^```(\\w+)(?: (\\S+))?\n(.*?)^```$")
@@ -51,7 +51,7 @@ var exitComment = regexp.MustCompile(`\s*# exit code (\d+)$`)
 // TestStories run the commands of documents in order, with the files that stand in
 // them, and compare what they print with what is shown.
 func TestStories(t *testing.T) {
-	for _, name := range []string{"verify", "publish", "receipts", "rebuild", "mirror"} {
+	for _, name := range []string{"verify", "publish", "receipts", "rebuild", "mirror", "twin"} {
 		t.Run(name, func(t *testing.T) { tellStory(t, "../../docs/"+name+".md") })
 	}
 }

@@ -91,7 +91,7 @@ func allTexts(dir string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	for typeName, prefix := range map[string]string{"Config": "", "File": "files[].", "Lint": "lint."} {
+	for typeName, prefix := range map[string]string{"Config": "", "File": "files[].", "Lint": "lint.", "TwinImage": "twin."} {
 		for name, text := range comments(file, typeName) {
 			texts[prefix+name] = text
 		}
