@@ -56,6 +56,9 @@ func TestCatalogueLoads(t *testing.T) {
 			if strings.HasSuffix(entry, "-base") {
 				user = "root"
 			}
+			if len(cfg.Twin.Packages) == 0 {
+				t.Errorf("%s: has no twin", name)
+			}
 			if cfg.Accounts.RunAs != user || len(cfg.Archs) == 0 {
 				t.Errorf("%s: runs as %q on %v", name, cfg.Accounts.RunAs, cfg.Archs)
 			}
@@ -189,7 +192,7 @@ func TestCatalogueResolvesOnAlpine(t *testing.T) {
 	}
 }
 
-// catalogueWants are the packages that a configuration asks for.
+// catalogueWants are the packages that a configuration asks for, and its twin.
 func catalogueWants(t *testing.T, name string) []apk.Dependency {
 	t.Helper()
 	cfg, err := config.Load(name, config.Options{})
@@ -197,7 +200,7 @@ func catalogueWants(t *testing.T, name string) []apk.Dependency {
 		t.Fatal(err)
 	}
 	var out []apk.Dependency
-	for _, p := range cfg.Contents.Packages {
+	for _, p := range slices.Concat(cfg.Contents.Packages, cfg.Twin.Packages) {
 		d, err := apk.ParseDependency(p)
 		if err != nil {
 			t.Fatal(err)

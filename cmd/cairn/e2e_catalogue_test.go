@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cairn-dev/cairn/packages/apk/apktest"
 )
@@ -144,6 +145,60 @@ func TestCatalogue(t *testing.T) {
 	}
 	if !t.Failed() {
 		checkCatalogueTable(t, rows)
+	}
+}
+
+// Every entry that can be made of Debian's packages has a twin with its layers; from that
+// of one without a shell the files and the environment of a running container can be read
+// as the user that both run as, with the command that cairn twin prints.
+func TestCatalogueTwins(t *testing.T) {
+	newEngine(t)
+	w := newE2E(t)
+	for _, c := range catalogueEntries(t, w) {
+		if c.folder != "debian" {
+			continue // of Alpine's debuggers there are no packages here
+		}
+		t.Run(c.name, func(t *testing.T) {
+			w := &world{t: t, dir: w.dir}
+			w.makes(append([]string{c.config, "twin-of:e2e", c.name + ".tar"}, c.args...)...)
+			var twin struct{ Of, Digest, Docker string }
+			out := mustCairn(t, append([]string{"twin", "--format", "json", c.config, "twin:e2e", w.path(c.name + "-twin.tar")}, c.args...)...)
+			if err := json.Unmarshal([]byte(out), &twin); err != nil {
+				t.Fatal(err)
+			}
+			if c.name != "python" && c.name != "static" {
+				return
+			}
+			e := engine{t}
+			for image, file := range map[string]string{"twin-of:e2e": c.name + ".tar", "twin:e2e": c.name + "-twin.tar"} {
+				e.load(w.path(file))
+				e.removeAfter(image)
+			}
+			layers := func(image string) (list []string) {
+				if err := json.Unmarshal([]byte(e.docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", image)), &list); err != nil {
+					t.Fatal(err)
+				}
+				return list
+			}
+			below, all := layers("twin-of:e2e"), layers("twin:e2e")
+			if len(all) <= len(below) || !slices.Equal(all[:len(below)], below) {
+				t.Errorf("layers %v, expected those of the image first: %v", all, below)
+			}
+			if c.name != "python" {
+				return
+			}
+			id := strings.TrimSpace(e.docker("run", "-d", "--env", "SECRET=seen", "--name", "twin-target", "--entrypoint", "/usr/bin/python3", "twin-of:e2e", "-c", "import time; open('/tmp/mine', 'w').write('written'); time.sleep(600)"))
+			t.Cleanup(func() { e.docker("rm", "-f", id) })
+			time.Sleep(time.Second)
+			command := strings.Fields(strings.ReplaceAll(strings.ReplaceAll(twin.Docker, "NAME", "twin-target"), " -it ", " "))
+			script := "id -u; cat /proc/1/root/tmp/mine; echo; tr '\\0' '\\n' < /proc/1/environ | grep SECRET; readlink /proc/1/exe; strace -V | head -1"
+			got := e.docker(append(command[1:], "-c", script)...)
+			for _, want := range []string{"65532\n", "written\n", "SECRET=seen\n", "/usr/bin/python3", "strace -- version"} {
+				if !strings.Contains(got, want) {
+					t.Errorf("from the twin: %q, expected %q", got, want)
+				}
+			}
+		})
 	}
 }
 
