@@ -24,7 +24,7 @@ var updateCatalogue = flag.Bool("update-catalogue", false, "write the table of c
 
 // catalogueDebian are the packages that configs/debian asks for.
 var catalogueDebian = strings.Fields(`base-files busybox gdb golang-go libc6 libgcc-s1 libgomp1 libssl3 libstdc++6 media-types netbase nginx nodejs
-	openjdk-17-jre-headless postgresql-15 python3 strace tzdata`)
+	openjdk-17-jre-headless postgresql-15 python3 python3-flask strace tzdata`)
 
 // catalogueAlpine are the entries that can be made from the boot medium and the
 // packages beside it.
@@ -199,6 +199,63 @@ func TestCatalogueTwins(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The application of the page for newcomers, with Debian's packages in place of Wolfi's,
+// answers, has no shell, and is looked at from its twin.
+func TestCatalogueNewcomer(t *testing.T) {
+	e, w := newEngine(t), newE2E(t)
+	repo, key := debianRepositoryIn(t, "catalogue", catalogueDebian)
+	page, err := os.ReadFile(projectFile(t, "docs", "from-scratch-to-signed.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config string
+	for _, m := range storyBlock.FindAllStringSubmatch(string(page), -1) {
+		if m[2] == "app.yaml" {
+			config = strings.NewReplacer("https://packages.wolfi.dev/os/wolfi-signing.rsa.pub", key+", builtin://demo/cairn-demo.rsa.pub",
+				"https://packages.wolfi.dev/os", repo+`, "@cairn builtin://demo"`,
+				"wolfi-baselayout, ca-certificates-bundle, python-3.13, py3.13-flask", "base-files, ca-certificates-bundle@cairn, python3, python3-flask", `"0.0.0.0", port=8080`, `"127.0.0.1", port=`+freePort(t)).Replace(m[3])
+		}
+	}
+	if !strings.Contains(config, "base-files") {
+		t.Fatalf("the page has no such app.yaml: %s", config)
+	}
+	w.write("app.yaml", config)
+	port := strings.TrimSuffix(strings.Split(strings.Split(config, "port=")[1], ")")[0], ",")
+	w.makes(w.path("app.yaml"), "newcomer:e2e", "app.tar")
+	mustCairn(t, "lint", w.path("app.yaml"))
+	var twin struct{ Docker string }
+	if err := json.Unmarshal([]byte(mustCairn(t, "twin", "--format", "json", w.path("app.yaml"), "newcomer:debug", w.path("debug.tar"))), &twin); err != nil {
+		t.Fatal(err)
+	}
+	for image, file := range map[string]string{"newcomer:e2e": "app.tar", "newcomer:debug": "debug.tar"} {
+		e.load(w.path(file))
+		e.removeAfter(image)
+	}
+	id := strings.TrimSpace(e.docker("run", "-d", "--network=host", "--name", "newcomer", "newcomer:e2e"))
+	t.Cleanup(func() { e.docker("rm", "-f", id) })
+	answered := false
+	for range 100 {
+		status, body, err := httpGet("http://127.0.0.1:" + port + "/")
+		if answered = err == nil && status == http.StatusOK; answered {
+			if body != "Hello from an image without a shell.\n" {
+				t.Errorf("%q", body)
+			}
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if !answered {
+		t.Fatalf("does not answer: %s", e.docker("logs", id))
+	}
+	if out, err := exec.Command("docker", "run", "--rm", "--entrypoint=sh", "newcomer:e2e", "-c", "true").CombinedOutput(); err == nil {
+		t.Errorf("has a shell: %s", out)
+	}
+	command := strings.Fields(strings.ReplaceAll(strings.ReplaceAll(twin.Docker, "NAME", "newcomer"), " -it ", " "))
+	if out := e.docker(append(command[1:], "-c", "id -u; grep -c Flask /proc/1/root/srv/app.py")...); out != "65532\n2\n" {
+		t.Errorf("from the twin: %q", out)
 	}
 }
 

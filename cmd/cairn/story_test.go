@@ -25,6 +25,46 @@ const storyRegistry = "registry.example"
 // storySpec is the repository that the stories build from.
 const storySpec = "package app 1.0-r0\ndir usr 755\nfile usr/app 755 hello\n\npackage busybox 1.37.0-r0\ndir usr 755\nfile usr/busybox 755 shell\n"
 
+// newcomerSpec stands for Wolfi in the page for newcomers, and newcomerFeed for its feed.
+// The page with real packages, and in an engine, is tested by make e2e-catalogue.
+const (
+	newcomerSpec = `package wolfi-baselayout 1-r0
+dir etc 755
+file etc/os-release 644 ID=wolfi
+
+package ca-certificates-bundle 20260101-r0
+dir etc 755
+dir etc/ssl 755
+dir etc/ssl/certs 755
+file etc/ssl/certs/ca-certificates.crt 644 authorities
+
+package python-3.13 3.13.1-r0
+provides python3=3.13.1-r0
+dir usr 755
+dir usr/bin 755
+file usr/bin/python3 755 interpreter
+
+package py3.13-flask 3.1.0-r0
+depends python-3.13
+dir usr 755
+dir usr/lib 755
+dir usr/lib/python3.13 755
+dir usr/lib/python3.13/site-packages 755
+file usr/lib/python3.13/site-packages/flask.py 644 flask
+
+package busybox 1.37.0-r0
+dir usr 755
+file usr/busybox 755 shell
+
+package strace 6-r0
+dir usr 755
+file usr/strace 755 strace
+`
+	newcomerFeed = `{"apkurl": "{{urlprefix}}/{{reponame}}/{{arch}}/{{pkg.name}}-{{pkg.ver}}.apk", "urlprefix": "https://packages.wolfi.dev", "reponame": "os", "archs": ["x86_64"],
+ "packages": [{"pkg": {"name": "python-3.13", "secfixes": {"3.13.0-r1": ["CVE-2026-1"]}}}]}
+`
+)
+
 // storyBlock is a fenced block: its language, the file's name after it, its text.
 var storyBlock = regexp.MustCompile("(?ms)^```(\\w+)(?: (\\S+))?\n(.*?)^```$")
 
@@ -51,7 +91,7 @@ var exitComment = regexp.MustCompile(`\s*# exit code (\d+)$`)
 // TestStories run the commands of documents in order, with the files that stand in
 // them, and compare what they print with what is shown.
 func TestStories(t *testing.T) {
-	for _, name := range []string{"verify", "publish", "receipts", "rebuild", "mirror", "twin"} {
+	for _, name := range []string{"verify", "publish", "receipts", "rebuild", "mirror", "twin", "from-scratch-to-signed"} {
 		t.Run(name, func(t *testing.T) { tellStory(t, "../../docs/"+name+".md") })
 	}
 }
@@ -64,6 +104,11 @@ func tellStory(t *testing.T, document string) {
 	var script strings.Builder
 	script.WriteString("apkrepo repo spec\nregistry\nenv CAIRN_PASSWORD=secret\n")
 	files := []string{"-- spec --\n" + storySpec}
+	if strings.Contains(string(text), "packages.wolfi.dev") {
+		files = []string{"-- spec --\n" + newcomerSpec, "-- wolfi.json --\n" + newcomerFeed}
+		text = []byte(strings.NewReplacer("[https://packages.wolfi.dev/os]", "[repo]", "[https://packages.wolfi.dev/os/wolfi-signing.rsa.pub]", "[repo/test.rsa.pub]",
+			"cairn feed fetch https://packages.wolfi.dev/os/security.json --out", "cairn feed show").Replace(string(text)))
+	}
 	if !strings.Contains(string(text), "yaml image.yaml") {
 		files = append(files, storyConfigs)
 	}
