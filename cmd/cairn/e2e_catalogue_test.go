@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/tls"
 	"encoding/json"
 	"flag"
@@ -139,6 +140,7 @@ func TestCatalogue(t *testing.T) {
 		t.Run(c.folder+"/"+c.name, func(t *testing.T) {
 			w := &world{t: t, dir: w.dir}
 			rows = append(rows, c.row(w))
+			c.view(w, rows[len(rows)-1].packages)
 			c.test(w)
 			c.probe(engine{t}, w, ca, probe, server.Listener.Addr().String())
 		})
@@ -256,6 +258,40 @@ func TestCatalogueNewcomer(t *testing.T) {
 	command := strings.Fields(strings.ReplaceAll(strings.ReplaceAll(twin.Docker, "NAME", "newcomer"), " -it ", " "))
 	if out := e.docker(append(command[1:], "-c", "id -u; grep -c Flask /proc/1/root/srv/app.py")...); out != "65532\n2\n" {
 		t.Errorf("from the twin: %q", out)
+	}
+}
+
+// view looks at the entry with a feed that knows something of the C library: every
+// package is looked up, and the library is what is found.
+func (c catalogueEntry) view(w *world, packages int) {
+	w.t.Helper()
+	w.write("feed.json", `{"urlprefix": "https://packages.wolfi.dev", "reponame": "os", "packages": [
+		{"pkg": {"name": "libc6", "secfixes": {"1.0-r0": ["CVE-2026-1"], "99.0-r0": ["CVE-2026-2"]}}},
+		{"pkg": {"name": "musl", "secfixes": {"1.0-r0": ["CVE-2026-1"], "99.0-r0": ["CVE-2026-2"]}}}]}`)
+	image := w.path(c.folder + "-" + c.name + "/")
+	var out, errs bytes.Buffer
+	code := run(w.t.Context(), []string{"quickview", "--distro", "wolfi", "--feed", w.path("feed.json"), "--format", "json", image}, streams{strings.NewReader(""), &out, &errs})
+	var view struct {
+		Rows     []struct{ Packages int }
+		Findings []struct {
+			ID      string
+			Package struct{ Name string }
+		}
+	}
+	if err := json.Unmarshal(out.Bytes(), &view); err != nil {
+		w.t.Fatalf("quickview: %v: %s", err, errs.String())
+	}
+	library := strings.Contains(mustCairn(w.t, "show", "packages", "--format", " {{.Name}} ", image), map[bool]string{true: " libc6 ", false: " musl "}[c.folder == "debian"])
+	var want []string
+	if library {
+		want = []string{"CVE-2026-2"}
+	}
+	var found []string
+	for _, f := range view.Findings {
+		found = append(found, f.ID)
+	}
+	if !slices.Equal(found, want) || (code == exitFindings) != library || view.Rows[0].Packages != packages {
+		w.t.Errorf("quickview: exit code %d, found %q in %d packages, expected %q in %d", code, found, view.Rows[0].Packages, want, packages)
 	}
 }
 
