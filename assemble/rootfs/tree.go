@@ -26,7 +26,21 @@ type Package struct {
 	Repository string // URL it came from
 	// Requested is true when the configuration names it (for /etc/apk/world).
 	Requested bool
+	// Slice says which part of the package is in the tree; nil for all of it.
+	Slice *Slice
 }
+
+// Slice is a part of a package.
+type Slice struct {
+	// Names are the slices' names, sorted.
+	Names []string
+	// Keep tells of each of the receipt's entries whether it is in one of them. Of a
+	// hard link, its name may be kept without the name that it is a link to.
+	Keep []bool
+}
+
+// keeps tells whether member m of the package is in the tree as far as slices go.
+func (p *Package) keeps(m int) bool { return p.Slice == nil || p.Slice.Keep[m] }
 
 // OwnerKind says what kind of thing put a path into the tree.
 type OwnerKind string
