@@ -142,8 +142,8 @@ func (b *builder) resolve(ctx context.Context) error {
 		return err
 	}
 	if s := b.cfg.Sliced(); len(s) > 0 && b.options.Compat != "" {
-		return fmt.Errorf("%s: slices of %s: not possible with --compat %s, which makes one layer of whole packages",
-			b.cfg.SlicedAt(s[0].Package), s[0].Package, b.options.Compat)
+		return &SliceError{fmt.Errorf("%s: slices of %s: not possible with --compat %s, which makes one layer of whole packages",
+			b.cfg.SlicedAt(s[0].Package), s[0].Package, b.options.Compat)}
 	}
 	if b.bases != nil && b.options.Compat != "" {
 		return b.cfg.BaseImageError(baseimage.PartImage, errNoCompat)

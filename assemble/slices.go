@@ -2,6 +2,7 @@ package assemble
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,6 +12,16 @@ import (
 	"github.com/cairn-dev/cairn/assemble/slice"
 	"github.com/cairn-dev/cairn/packages/lock"
 )
+
+// SliceError says that slices do not fit the packages of the image. It begins with
+// the place of the definition or of what asks for it, and wraps [rootfs.ErrConfig].
+type SliceError struct{ Err error }
+
+// Error is that of Err.
+func (e *SliceError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err and [rootfs.ErrConfig].
+func (e *SliceError) Unwrap() []error { return []error{e.Err, rootfs.ErrConfig} }
 
 // slicesOf returns the slices that a configuration asks for and those they need, by
 // package; nil for none.
@@ -70,11 +81,14 @@ func (j *job) slice(ctx context.Context, in *rootfs.Input) error {
 		}
 		i, ok := at[pkg]
 		if !ok {
-			return fmt.Errorf("%s: package %s: no slices of it: %s", place, pkg, j.notSliceable(pkg))
+			return &SliceError{fmt.Errorf("%s: package %s: no slices of it: %s", place, pkg, j.notSliceable(pkg))}
 		}
 		entries := in.Packages[i].Receipt.Entries
 		keep, err := slice.Keep(ctx, entries, all[pkg])
-		if err != nil {
+		var empty *slice.EmptyError
+		if errors.As(err, &empty) {
+			return &SliceError{fmt.Errorf("%w for %s", err, j.arch)}
+		} else if err != nil {
 			return err
 		}
 		s := lock.SliceFiles{Architecture: j.arch.APK, Package: pkg, Slices: sliceNames(all[pkg]),
@@ -96,7 +110,7 @@ func (j *job) sliceNeeds(all map[string][]*slice.Slice, at map[string]int) error
 		for _, s := range all[pkg] {
 			for _, n := range s.Needs {
 				if _, ok := at[n.Package]; !ok && !j.onBase(n.Package) {
-					return fmt.Errorf("%s: slice %s: needs %s: the package is not in the image\n  hint: add %s to contents.packages", n.Place, s.Ref, n.Ref, n.Package)
+					return &SliceError{fmt.Errorf("%s: slice %s: needs %s: the package is not in the image for %s\n  hint: add %s to contents.packages", n.Place, s.Ref, n.Ref, j.arch, n.Package)}
 				}
 			}
 		}
@@ -113,7 +127,7 @@ func (j *job) notSliceable(pkg string) string {
 	if j.onBase(pkg) {
 		return "it is in the base image, whose layers stay as they are"
 	}
-	return "it is not in the image under this name"
+	return "it is not in the image for " + j.arch.String() + " under this name"
 }
 
 // checkSliced compares what slices came to with what the lock says of it.
@@ -124,8 +138,8 @@ func (j *job) checkSliced() error {
 	for _, now := range j.sliced {
 		for _, was := range j.lock.Cairn.Slices {
 			if was.Architecture == now.Architecture && was.Package == now.Package && was.Files != now.Files {
-				return fmt.Errorf("lock: slices of %s (%s): other files than when it was locked: found %d with sha256 %s, expected %d with %s",
-					now.Package, now.Architecture, now.Kept, now.Files.Hex(), was.Kept, was.Files.Hex())
+				return &StaleError{j.lock.Config.Name, []string{fmt.Sprintf("slices of %s (%s): locked %d entries with sha256 %s, now %d with %s",
+					now.Package, now.Architecture, was.Kept, was.Files.Hex(), now.Kept, now.Files.Hex())}}
 			}
 		}
 	}

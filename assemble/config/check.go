@@ -265,22 +265,22 @@ func follow(n *yaml.Node) *yaml.Node {
 // advice is for keys that are written often and do not exist, by name or by
 // path.
 var advice = map[string]string{
-	"accounts.groups[].name": "did you mean groupname?",
-	"accounts.users[].home":  "did you mean homedir?",
-	"accounts.users[].name":  "did you mean username?",
-	"contents.repos":         "did you mean repositories?",
-	"env":                    "did you mean environment?",
+	"accounts.groups[].name":     "did you mean groupname?",
+	"accounts.users[].home":      "did you mean homedir?",
+	"accounts.users[].name":      "did you mean username?",
+	"contents.repos":             "did you mean repositories?",
+	"env":                        "did you mean environment?",
 	"contents.packages{}.slices": "did you mean slice?",
-	"files[].perms":          "did you mean mode?",
-	"files[].permissions":    "did you mean mode?",
-	"healthcheck":            "OCI images have no health check; it is configured where the container runs",
-	"layering.max-layers":    "did you mean budget?",
-	"options":                "options belong to melange; make one configuration per variant and include the common part",
-	"os-release":             "apko no longer has this key; /etc/os-release comes from a package",
-	"paths[].mode":           "did you mean permissions?",
-	"paths[].target":         "did you mean source?",
-	"user":                   "did you mean accounts.run-as?",
-	"variants":               "make one configuration per variant and include the common part",
+	"files[].perms":              "did you mean mode?",
+	"files[].permissions":        "did you mean mode?",
+	"healthcheck":                "OCI images have no health check; it is configured where the container runs",
+	"layering.max-layers":        "did you mean budget?",
+	"options":                    "options belong to melange; make one configuration per variant and include the common part",
+	"os-release":                 "apko no longer has this key; /etc/os-release comes from a package",
+	"paths[].mode":               "did you mean permissions?",
+	"paths[].target":             "did you mean source?",
+	"user":                       "did you mean accounts.run-as?",
+	"variants":                   "make one configuration per variant and include the common part",
 }
 
 func (c *checker) unknown(at place, name string, t *node) {

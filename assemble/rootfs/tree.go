@@ -15,6 +15,7 @@ package rootfs
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/store"
@@ -119,6 +120,21 @@ func (t *Tree) Receipt(pkg int) *store.Receipt {
 		return t.Base.Receipt
 	}
 	return t.Packages[pkg].Receipt
+}
+
+// Parts names the slices of packages of which only a part is in the tree, as in
+// "only config, libs of openssl"; empty when all of them are there as a whole.
+func (t *Tree) Parts(packages []int) string {
+	var out []string
+	for _, p := range packages {
+		if s := t.Packages[p].Slice; s != nil {
+			out = append(out, strings.Join(s.Names, ", ")+" of "+t.Packages[p].Receipt.Package.Name)
+		}
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return "only " + strings.Join(out, "; ")
 }
 
 // Sources is the number of things that entries are made from: the packages, and

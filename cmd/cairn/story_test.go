@@ -23,7 +23,24 @@ import (
 const storyRegistry = "registry.example"
 
 // storySpec is the repository that the stories build from.
-const storySpec = "package app 1.0-r0\ndir usr 755\nfile usr/app 755 hello\n"
+const storySpec = `package app 1.0-r0
+dir usr 755
+file usr/app 755 hello
+
+package tools 2.0-r0
+dir etc 755
+file etc/tools.conf 644 setting
+dir usr 755
+dir usr/bin 755
+file usr/bin/tools 755 program
+file usr/bin/tools-test 755 test
+dir usr/lib 755
+file usr/lib/libtools.so.2 755 library
+dir usr/share 755
+dir usr/share/doc 755
+dir usr/share/doc/tools 755
+file usr/share/doc/tools/README 644 read me
+`
 
 // storyBlock is a fenced block: its language, the file's name after it, its text.
 var storyBlock = regexp.MustCompile("(?ms)^```(\\w+)(?: (\\S+))?\n(.*?)^```$")
@@ -51,7 +68,7 @@ var exitComment = regexp.MustCompile(`\s*# exit code (\d+)$`)
 // TestStories run the commands of documents in order, with the files that stand in
 // them, and compare what they print with what is shown.
 func TestStories(t *testing.T) {
-	for _, name := range []string{"verify", "publish", "receipts", "rebuild", "mirror"} {
+	for _, name := range []string{"verify", "publish", "receipts", "rebuild", "mirror", "slices"} {
 		t.Run(name, func(t *testing.T) { tellStory(t, "../../docs/"+name+".md") })
 	}
 }
