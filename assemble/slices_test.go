@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cairn-dev/cairn/assemble/layer"
+	"github.com/cairn-dev/cairn/assemble/lint"
 	"github.com/cairn-dev/cairn/assemble/rootfs"
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/apk/apktest"
@@ -178,5 +179,36 @@ func TestSlicesAreLocked(t *testing.T) {
 	var stale *StaleError
 	if !errors.As(err, &stale) {
 		t.Errorf("found %T", err)
+	}
+}
+
+// A slice that is too small is what lint finds: libraries that nothing has.
+func TestLintFindsSlicesThatAreTooSmall(t *testing.T) {
+	f := newFixture(t)
+	for slice, want := range map[string]string{"libs": "", "config": "unresolved-library /lib/libssl.so.3 needs libcrypto.so.3, which is nowhere in the image"} {
+		text := strings.Replace(realSlices(t, f, "libssl3, {name: libcrypto3, slice: "+slice+"}"), "slices.yaml", "small.yaml", 1)
+		f.write("small.yaml", strings.Replace(opensslSlices, "    needs: [config]\n", "", 1))
+		cfg := f.load("image.yaml", text)
+		planned, err := Plan(t.Context(), f.ws, cfg, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, err := lint.OfPlan(t.Context(), cfg, lint.Planned{Arch: planned[0].Arch, Tree: planned[0].Tree}, f.ws.Store(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := lint.Run(t.Context(), in, lint.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, n := range res.Findings {
+			if n.Rule == "unresolved-library" {
+				got = append(got, strings.TrimSpace(n.Rule+" "+n.Path+" "+n.Message))
+			}
+		}
+		if strings.Join(got, "\n") != want {
+			t.Errorf("slice %s: found %q, expected %q", slice, got, want)
+		}
 	}
 }
