@@ -279,6 +279,20 @@ func (l *Lock) For(arch string) []Package {
 	return out
 }
 
+// SlicesOf returns the slices of a package that were asked for, those needed
+// included; nil for a package that is wanted whole.
+func (l *Lock) SlicesOf(pkg string) []string {
+	if l.Cairn == nil {
+		return nil
+	}
+	for i := range l.Cairn.Request.Slices {
+		if s := &l.Cairn.Request.Slices[i]; s.Package == pkg {
+			return s.Slices
+		}
+	}
+	return nil
+}
+
 // Segments returns the recorded layer assignment of one architecture, or nil.
 func (l *Lock) Segments(arch string) [][]string {
 	if l.Cairn == nil {
