@@ -128,6 +128,7 @@ type job struct {
 	packageFile func(ctx context.Context, p *lock.Package) (io.ReadCloser, error)
 
 	receipts []*store.Receipt
+	sliced   []lock.SliceFiles // packages of which a part is in the tree
 	tree     *rootfs.Tree
 	layers   *layer.Plan
 	written  []layer.Layer
@@ -139,6 +140,10 @@ func (b *builder) resolve(ctx context.Context) error {
 	var err error
 	if b.bases, err = b.openBases(ctx); err != nil {
 		return err
+	}
+	if s := b.cfg.Sliced(); len(s) > 0 && b.options.Compat != "" {
+		return &SliceError{fmt.Errorf("%s: slices of %s: not possible with --compat %s, which makes one layer of whole packages",
+			b.cfg.SlicedAt(s[0].Package), s[0].Package, b.options.Compat)}
 	}
 	if b.bases != nil && b.options.Compat != "" {
 		return b.cfg.BaseImageError(baseimage.PartImage, errNoCompat)
@@ -197,6 +202,9 @@ func (b *builder) plan(ctx context.Context) error {
 	for _, j := range b.jobs {
 		if err := j.healing(func() error { return j.plan(ctx) }); err != nil {
 			return err
+		}
+		if b.options.Lock == nil { // it was made here, and this belongs in it
+			b.lock.Cairn.Slices = append(b.lock.Cairn.Slices, j.sliced...)
 		}
 	}
 	return nil
@@ -323,6 +331,9 @@ func (j *job) treeInput(ctx context.Context) (rootfs.Input, error) {
 	for i, r := range j.receipts {
 		from, _ := packages.RepositoryOf(&locked[i])
 		in.Packages = append(in.Packages, rootfs.Package{Receipt: r, Repository: from, Requested: requested[r.Package.Name]})
+	}
+	if err := j.slice(ctx, &in); err != nil {
+		return in, err
 	}
 	in.Keys, err = j.keys(ctx)
 	return in, err

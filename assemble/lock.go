@@ -35,6 +35,7 @@ func Lock(ctx context.Context, ws *packages.Workspace, cfg *config.Config, o Loc
 		if err := j.healing(func() error { return j.plan(ctx) }); err != nil {
 			return nil, err
 		}
+		l.Cairn.Slices = append(l.Cairn.Slices, j.sliced...)
 		l.Cairn.Layers = append(l.Cairn.Layers, lock.Layers{Architecture: arch.APK, Segments: j.layers.Assignment().Segments})
 	}
 	return l, nil
@@ -85,6 +86,9 @@ func request(cfg *config.Config, all bases) (packages.Request, error) {
 	for i := range cfg.Files {
 		f := &cfg.Files[i]
 		r.Record.Files = append(r.Record.Files, lock.File{Path: f.Path, SHA256: sha256.Sum256(f.Bytes), Size: int64(len(f.Bytes))})
+	}
+	if r.Record.Slices, err = slicesAsked(cfg); err != nil {
+		return r, err
 	}
 	all.describe(&r)
 	return r, nil

@@ -2,6 +2,7 @@ package assemble
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -92,11 +93,14 @@ func (b *builder) name() string {
 	return refs[0].Registry + "/" + refs[0].Repository
 }
 
-// sources are the configuration files.
+// sources are the configuration files, and those that define slices.
 func (b *builder) sources() []sbom.Source {
 	var out []sbom.Source
 	for _, s := range b.cfg.Sources {
 		out = append(out, sbom.Source{Name: filepath.Base(s.Path), SHA256: s.SHA256, Size: s.Size})
+	}
+	for _, f := range b.cfg.SliceFiles() {
+		out = append(out, sbom.Source{Name: filepath.Base(f.Path), SHA256: sha256.Sum256(f.Bytes), Size: int64(len(f.Bytes))})
 	}
 	return out
 }

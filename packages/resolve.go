@@ -92,6 +92,9 @@ func (w *Workspace) Resolve(ctx context.Context, r Request) (*lock.Lock, error) 
 	if len(r.Record.Base) > 0 {
 		l.Cairn.Format = lock.FormatBase
 	}
+	if len(r.Record.Slices) > 0 {
+		l.Cairn.Format = lock.FormatSlices
+	}
 	for _, a := range arches {
 		a.describe(l, r)
 		pkgs, waived, err := w.lockPackages(ctx, a, r.Unsafe)

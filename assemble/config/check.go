@@ -23,6 +23,7 @@ type checker struct {
 	count  int
 	opened map[*yaml.Node]bool // anchors being expanded
 	fatal  bool                // the document must not be decoded
+	short  shorthand
 }
 
 // place is a value and the path it is shown by.
@@ -71,10 +72,18 @@ func (c *checker) value(at place, t *node) *mark {
 			c.freeMapping(at, t, m)
 		}
 	case kindList:
-		if c.shape(at, yaml.SequenceNode, "a list") {
+		if t.one && at.n.Kind == yaml.ScalarNode {
+			c.short.single = append(c.short.single, at.n)
+			m.items = []*mark{c.value(at, t.elem)}
+		} else if c.shape(at, yaml.SequenceNode, "a list") {
 			c.list(at, t, m)
 		}
 	default:
+		if t.alt != nil && at.n.Kind == yaml.MappingNode {
+			c.object(at, t.alt, m)
+			c.entry(at)
+			return m
+		}
 		if c.shape(at, yaml.ScalarNode, t.wanted()) {
 			c.scalar(at, t)
 		}
@@ -256,21 +265,22 @@ func follow(n *yaml.Node) *yaml.Node {
 // advice is for keys that are written often and do not exist, by name or by
 // path.
 var advice = map[string]string{
-	"accounts.groups[].name": "did you mean groupname?",
-	"accounts.users[].home":  "did you mean homedir?",
-	"accounts.users[].name":  "did you mean username?",
-	"contents.repos":         "did you mean repositories?",
-	"env":                    "did you mean environment?",
-	"files[].perms":          "did you mean mode?",
-	"files[].permissions":    "did you mean mode?",
-	"healthcheck":            "OCI images have no health check; it is configured where the container runs",
-	"layering.max-layers":    "did you mean budget?",
-	"options":                "options belong to melange; make one configuration per variant and include the common part",
-	"os-release":             "apko no longer has this key; /etc/os-release comes from a package",
-	"paths[].mode":           "did you mean permissions?",
-	"paths[].target":         "did you mean source?",
-	"user":                   "did you mean accounts.run-as?",
-	"variants":               "make one configuration per variant and include the common part",
+	"accounts.groups[].name":     "did you mean groupname?",
+	"accounts.users[].home":      "did you mean homedir?",
+	"accounts.users[].name":      "did you mean username?",
+	"contents.repos":             "did you mean repositories?",
+	"env":                        "did you mean environment?",
+	"contents.packages{}.slices": "did you mean slice?",
+	"files[].perms":              "did you mean mode?",
+	"files[].permissions":        "did you mean mode?",
+	"healthcheck":                "OCI images have no health check; it is configured where the container runs",
+	"layering.max-layers":        "did you mean budget?",
+	"options":                    "options belong to melange; make one configuration per variant and include the common part",
+	"os-release":                 "apko no longer has this key; /etc/os-release comes from a package",
+	"paths[].mode":               "did you mean permissions?",
+	"paths[].target":             "did you mean source?",
+	"user":                       "did you mean accounts.run-as?",
+	"variants":                   "make one configuration per variant and include the common part",
 }
 
 func (c *checker) unknown(at place, name string, t *node) {

@@ -4,7 +4,7 @@
 // every problem, before anything else happens.
 //
 // It fetches nothing and resolves nothing: the only files it opens are the
-// configuration, what it includes, and what its files key names. Values come
+// configuration, what it includes, and what its files and slices keys name. Values come
 // out as they were written, with apko's defaults filled in; what a consumer
 // would otherwise derive again and again (repositories, command lines,
 // accounts, architectures) has a method.
@@ -27,6 +27,7 @@ package config
 import (
 	"chainguard.dev/apko/pkg/build/types"
 
+	"github.com/cairn-dev/cairn/assemble/slice"
 	"github.com/cairn-dev/cairn/packages/apk"
 )
 
@@ -46,6 +47,10 @@ type Config struct {
 	Keyrings map[string][]string `yaml:"keyrings,omitempty" json:"keyrings,omitempty"`
 	// Format is the file system of the layers. Only "tar" is supported.
 	Format string `yaml:"format,omitempty" json:"format,omitempty"`
+	// Slices are files that define parts of packages, relative to the configuration
+	// that names them, one or a list. Entries of contents.packages name the parts that
+	// are wanted; see [slices](slices.md).
+	Slices []string `yaml:"slices,omitempty" json:"slices,omitempty"`
 	// Lint is what cairn lint is told of the image. Nothing of it is in the image.
 	Lint Lint `yaml:"lint,omitempty" json:"lint,omitzero"`
 	// Twin is what cairn twin puts into the image for debugging this one. Nothing of it
@@ -64,7 +69,10 @@ type Config struct {
 	marks        *mark    // where each value stands
 	includePaths []string // of the options it was loaded with
 	applied      []Overrides
-	vcsProbed    bool // VCSUrl was found in a git repository, not written
+	sliced       []Sliced
+	sliceFiles   []SliceFile
+	sliceDefs    *slice.Definitions // of all files; nil until they are checked
+	vcsProbed    bool               // VCSUrl was found in a git repository, not written
 }
 
 // File is one entry of the files key.

@@ -141,6 +141,7 @@ func (l *loader) load(name string, data []byte) *Config {
 		return nil
 	}
 	l.readFiles(name, c)
+	l.readSlices(name, c)
 	if c.Include != "" && !strings.Contains(c.Include, "://") {
 		l.include(name, c)
 	}
@@ -155,7 +156,11 @@ func (l *loader) decode(name string, doc *yaml.Node) *Config {
 	if ck.fatal {
 		return nil
 	}
-	c := &Config{marks: marks}
+	sliced, err := ck.short.expand()
+	c := &Config{marks: marks, sliced: sliced}
+	if err != nil && len(l.problems) == before {
+		l.add(Problem{File: name, Line: 1, Column: 1, Key: "configuration", Problem: "wrong type", Detail: err.Error(), Err: err})
+	}
 	if err := doc.Decode(c); err != nil && len(l.problems) == before {
 		line, message := yamlLine(err.Error())
 		l.add(Problem{File: name, Line: line, Column: 1, Key: "configuration", Problem: "wrong type", Detail: message, Err: err})
@@ -210,6 +215,7 @@ func identity(name string) string { return filepath.Clean(name) }
 
 // merge completes c with what it includes; the embedded part by apko's rules.
 func merge(base, c *Config) {
+	c.mergeSlices(base, len(base.Contents.Packages))
 	if err := base.ImageConfiguration.MergeInto(&c.ImageConfiguration); err != nil {
 		panic("config: apko's merge has no errors: " + err.Error())
 	}

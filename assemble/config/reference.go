@@ -24,6 +24,10 @@ type Key struct {
 	Own bool
 	// Keys are the keys of a mapping; nil for a mapping with free keys.
 	Keys []Key
+	// One tells that a single value may stand for a list.
+	One bool
+	// Mapping is what a text may be instead; nil for nothing else.
+	Mapping *Key
 	// Elem describes the entries of a list or of a mapping with free keys.
 	Elem *Key
 }
@@ -33,7 +37,7 @@ type Key struct {
 func Reference() Key { return newKey(language(), false) }
 
 func newKey(n *node, required bool) Key {
-	k := Key{Path: n.path, Name: n.name, Values: n.values, Default: n.fallback, Required: required, Octal: n.octal, Max: n.max, Own: n.own}
+	k := Key{Path: n.path, Name: n.name, Values: n.values, Default: n.fallback, Required: required, Octal: n.octal, Max: n.max, Own: n.own, One: n.one}
 	switch n.kind {
 	case kindObject, kindMap:
 		k.Type = "mapping"
@@ -48,6 +52,10 @@ func newKey(n *node, required bool) Key {
 	}
 	for _, f := range n.fields {
 		k.Keys = append(k.Keys, newKey(f, n.isRequired(f.name)))
+	}
+	if n.alt != nil {
+		m := newKey(n.alt, false)
+		k.Mapping = &m
 	}
 	if n.elem != nil {
 		e := newKey(n.elem, false)

@@ -28,6 +28,9 @@ func (c *Config) YAML() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.writeEntries(body); err != nil {
+		return nil, err
+	}
 	root.Content = append([]*yaml.Node{{Kind: yaml.ScalarNode, Value: "contents"}, body}, root.Content...)
 	root.Style = 0
 	c.tidyPermissions(root)
@@ -46,7 +49,7 @@ func (c *Config) YAML() ([]byte, error) {
 
 // JSON renders what [Config.YAML] renders as indented JSON.
 func (c *Config) JSON() ([]byte, error) {
-	b, err := json.MarshalIndent(c.redacted(), "", "  ")
+	b, err := json.MarshalIndent(c.redacted().forJSON(), "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("render configuration: %w", err)
 	}

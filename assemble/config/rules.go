@@ -1,6 +1,8 @@
 package config
 
 import (
+	"reflect"
+
 	"gopkg.in/yaml.v3"
 )
 
@@ -23,7 +25,11 @@ type rule struct {
 	octal bool
 	// keepEmpty marks texts for which empty is not the same as not written.
 	keepEmpty bool
-	merge     mergeKind
+	// mapping is a struct that a text may be instead; nil for none.
+	mapping reflect.Type
+	// one marks lists that a single value may stand for.
+	one   bool
+	merge mergeKind
 	// fallback is the value of a key that is not written, for the reference.
 	fallback string
 }
@@ -49,7 +55,10 @@ func contentRules() map[string]rule {
 		"keyrings":                           {key: checkKeyringName},
 		"keyrings.*":                         {merge: mergeWhole},
 		"keyrings.*[]":                       {text: checkKeyLocation},
-		"contents.packages[]":                {text: checkPackage},
+		"contents.packages[]":                {text: checkPackage, mapping: reflect.TypeFor[packageEntry]()},
+		"contents.packages{}":                {required: []string{"name", "slice"}, object: checkEntry},
+		"contents.packages{}.name":           {text: checkPackage},
+		"contents.packages{}.slice":          {one: true},
 		"contents.runtime_keyring[]":         {required: []string{"name", "content"}},
 		"contents.runtime_keyring[].name":    {text: checkFileName},
 		"contents.runtime_keyring[].content": {text: checkPublicKey},
@@ -113,6 +122,8 @@ func otherRules() map[string]rule {
 		"annotations":                       {key: checkAnnotation},
 		"vcs-url":                           {text: checkVCS, merge: mergeNone},
 		"include":                           {text: checkInclude, merge: mergeNone},
+		"slices":                            {one: true},
+		"slices[]":                          {text: checkLocalPath},
 		"format":                            {text: checkFormat, fallback: "tar"},
 		"lint.no-shell":                     {fallback: "false"},
 		"lint.ignore[]":                     {text: checkIgnore},

@@ -31,13 +31,14 @@ const (
 // node is one key of the configuration language, made from the Go types.
 type node struct {
 	name string // last step of the path
-	path string // "contents.packages[]", "environment.*"
+	path string // "contents.packages[]", "environment.*"; "contents.packages{}" for alt
 	kind kind
 	// fields are a mapping's known keys in the order of the Go type.
 	fields []*node
 	byName map[string]*node
 	elem   *node // of lists and free mappings
 	own    bool  // cairn's, not apko's
+	alt    *node // the mapping that may stand for a text; nil for none
 	rule
 }
 
@@ -83,6 +84,9 @@ func newNode(t reflect.Type, name, path string, rules map[string]rule, own bool)
 		n.kind = kindNumber
 	case reflect.String:
 		n.kind = kindText
+		if n.mapping != nil {
+			n.alt = newNode(n.mapping, name, strings.TrimSuffix(path, "[]")+"{}", rules, true)
+		}
 	default:
 		panic("config: no YAML shape for " + t.String())
 	}

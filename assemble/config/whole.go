@@ -23,6 +23,7 @@ func (w whole) check() {
 	w.users()
 	w.groups()
 	w.packages()
+	w.slices()
 	w.repositories("repositories", w.Contents.Repositories)
 	w.repositories("build_repositories", w.Contents.BuildRepositories)
 	w.keyring()

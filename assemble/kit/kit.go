@@ -155,7 +155,7 @@ type Role string
 const (
 	RoleConfig  Role = "config"
 	RoleInclude Role = "include"
-	RoleFile    Role = "file" // named by the files key
+	RoleFile    Role = "file" // named by the files or slices key
 )
 
 // Name names a file of the kit.

@@ -172,6 +172,9 @@ func (k *Kit) addFiles(c *config.Config) error {
 			add(f.Opened, RoleFile, f.Bytes)
 		}
 	}
+	for _, f := range c.SliceFiles() {
+		add(f.Path, RoleFile, f.Bytes)
+	}
 	if len(k.Files) == 0 {
 		return errors.New("kit: the configuration is from no file")
 	}

@@ -94,11 +94,38 @@ func NewContext(ctx context.Context, tree *rootfs.Tree, o Options) (*Plan, error
 		if why := tree.Packages[i].Receipt.Verbatim; why != "" {
 			p.shapes[i] = shape{follow: true, reason: why}
 		}
+		p.sliced(i)
 	}
 	if err := p.settle(ctx); err != nil {
 		return nil, err
 	}
 	return p, nil
+}
+
+// sliced leaves out what is in no slice of a package. Where the name that a hard
+// link points to is left out, the package follows the tree, in which another name has
+// the file.
+func (p *Plan) sliced(pkg int) {
+	in := &p.t.tree.Packages[pkg]
+	if in.Slice == nil {
+		return
+	}
+	s := &p.shapes[pkg]
+	entries := in.Receipt.Entries
+	kept := map[string]bool{}
+	for m := range entries {
+		e := &entries[m]
+		kept[e.Path] = in.Slice.Keep[m]
+		switch {
+		case !in.Slice.Keep[m]:
+			s.leaveOut(m)
+		case e.Type == apk.TypeHardlink && !kept[e.Link]:
+			s.follow = true
+		}
+	}
+	if !s.plain() && s.reason == "" {
+		s.reason = "only " + strings.Join(in.Slice.Names, ", ")
+	}
 }
 
 // assign divides the packages into groups and puts those in order.

@@ -164,7 +164,18 @@ func (w *world) install() {
 	inodes := 0
 	for pkg := range w.tree.Packages {
 		moved := map[string]int{} // path as in the package → inode
+		w.slice(&w.tree.Packages[pkg])
 		for m, e := range w.tree.Packages[pkg].Receipt.Entries {
+			if s := w.tree.Packages[pkg].Slice; s != nil && !s.Keep[m] {
+				inodes++
+				moved[e.Path] = inodes
+				if e.Type == apk.TypeHardlink {
+					moved[e.Path] = moved[e.Link]
+				} else if e.Type == apk.TypeDir {
+					delete(moved, e.Path)
+				}
+				continue
+			}
 			at, ok := w.resolveParent(fs, e.Path)
 			old := fs[at]
 			if !ok || old != nil && (old.e.Type == apk.TypeDir) != (e.Type == apk.TypeDir) && w.blocked(fs, at, old, &e) {
@@ -191,6 +202,17 @@ func (w *world) install() {
 		}
 	}
 	w.finish(fs)
+}
+
+// slice leaves out members of some packages.
+func (w *world) slice(p *rootfs.Package) {
+	if !w.oneIn(3) {
+		return
+	}
+	p.Slice = &rootfs.Slice{Names: []string{"part"}, Keep: make([]bool, len(p.Receipt.Entries))}
+	for m := range p.Slice.Keep {
+		p.Slice.Keep[m] = w.oneIn(2)
+	}
 }
 
 // blocked decides what happens when types differ: a symlink to a directory

@@ -320,6 +320,9 @@ func (r *run) image(ctx context.Context, i int, child *Child, report *ImageRepor
 			if err := r.again(ctx, planned, n-len(below), found, want, &l); err != nil {
 				return nil, err
 			}
+			if parts := planned.Tree.Parts(want.Packages); parts != "" && l.How != "" {
+				l.How += "; " + parts
+			}
 		}
 		report.Layers = append(report.Layers, l)
 	}

@@ -131,6 +131,10 @@ func (b *builder) installed() []byte {
 func (b *builder) installedPackage(p int) *apk.InstalledPackage {
 	r := b.in.Packages[p].Receipt
 	out := &apk.InstalledPackage{Package: r.Package, Tag: b.tag(r.Package.Name)}
+	if s := b.in.Packages[p].Slice; s != nil {
+		// apk-tools complains about keys that it does not know.
+		out.Description = strings.TrimSpace(out.Description + " (only " + strings.Join(s.Names, ", ") + ")")
+	}
 	if out.Arch == "noarch" {
 		out.Arch = b.in.Arch // as repositories' indexes have it, which is where apk takes it from
 	}

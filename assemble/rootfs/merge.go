@@ -79,11 +79,28 @@ func (in *installation) run() error {
 		if err := in.checkMember(e); err != nil {
 			return err
 		}
+		if !in.in.Packages[in.pkg].keeps(m) {
+			if err := in.leaveOut(int32(m), e); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := in.add(int32(m), e); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// leaveOut passes over a member that is in no slice. A file has content all the
+// same where hard links that are kept may name it.
+func (in *installation) leaveOut(m int32, e *apk.Entry) error {
+	if in.made == nil || e.Type == apk.TypeDir {
+		return nil
+	}
+	ino, err := in.inode(m, e)
+	in.made[m] = ino
+	return err
 }
 
 // skipped tells whether apk-tools passes over a member without a word. (Its

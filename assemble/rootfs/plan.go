@@ -125,6 +125,12 @@ func newBuilder(ctx context.Context, in Input) (*builder, error) {
 			return nil, fmt.Errorf("tree: package %d: it has no receipt", p)
 		}
 		n := len(in.Packages[p].Receipt.Entries)
+		if s := in.Packages[p].Slice; s != nil && len(s.Keep) != n {
+			return nil, fmt.Errorf("tree: package %d: its slice is of %d members, expected %d", p, len(s.Keep), n)
+		}
+		if in.Packages[p].Slice != nil && b.compat() {
+			return nil, fmt.Errorf("tree: compatibility %q: not possible with slices of packages", in.Compat)
+		}
 		b.kept[p] = make([]bool, n)
 		total += n
 	}

@@ -15,6 +15,7 @@ package rootfs
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/store"
@@ -26,7 +27,21 @@ type Package struct {
 	Repository string // URL it came from
 	// Requested is true when the configuration names it (for /etc/apk/world).
 	Requested bool
+	// Slice says which part of the package is in the tree; nil for all of it.
+	Slice *Slice
 }
+
+// Slice is a part of a package.
+type Slice struct {
+	// Names are the slices' names, sorted.
+	Names []string
+	// Keep tells of each of the receipt's entries whether it is in one of them. Of a
+	// hard link, its name may be kept without the name that it is a link to.
+	Keep []bool
+}
+
+// keeps tells whether member m of the package is in the tree as far as slices go.
+func (p *Package) keeps(m int) bool { return p.Slice == nil || p.Slice.Keep[m] }
 
 // OwnerKind says what kind of thing put a path into the tree.
 type OwnerKind string
@@ -105,6 +120,21 @@ func (t *Tree) Receipt(pkg int) *store.Receipt {
 		return t.Base.Receipt
 	}
 	return t.Packages[pkg].Receipt
+}
+
+// Parts names the slices of packages of which only a part is in the tree, as in
+// "only config, libs of openssl"; empty when all of them are there as a whole.
+func (t *Tree) Parts(packages []int) string {
+	var out []string
+	for _, p := range packages {
+		if s := t.Packages[p].Slice; s != nil {
+			out = append(out, strings.Join(s.Names, ", ")+" of "+t.Packages[p].Receipt.Package.Name)
+		}
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return "only " + strings.Join(out, "; ")
 }
 
 // Sources is the number of things that entries are made from: the packages, and

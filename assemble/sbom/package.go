@@ -50,6 +50,10 @@ func (b *builder) packageComponent(p *rootfs.Package) Component {
 	c.property("cairn:apk:signature-key", r.SignatureKey)
 	c.property("cairn:apk:origin", pkg.SourceName())
 	c.property("cairn:apk:commit", pkg.Commit)
+	if p.Slice != nil {
+		c.property("cairn:apk:slices", strings.Join(p.Slice.Names, " "))
+		c.Comment = "a part of the package only, the slices " + strings.Join(p.Slice.Names, ", ") + ": its other files are not in the image"
+	}
 	if pkg.BuildTime > 0 {
 		c.property("cairn:apk:built", time.Unix(pkg.BuildTime, 0).UTC().Format(time.RFC3339))
 	}

@@ -95,7 +95,7 @@ var classes = []struct {
 		return anyOf(err, sign.ErrOptions, diff.ErrPlatform, target.ErrReference, target.ErrAmbiguous)
 	}},
 	{exitConfig, func(err error) bool {
-		return isType[*config.Errors](err) || isType[*strictyaml.Errors](err) || anyOf(err, lock.ErrInvalid, errBadKey,
+		return isType[*config.Errors](err) || isType[*strictyaml.Errors](err) || isType[*assemble.SliceError](err) || anyOf(err, lock.ErrInvalid, errBadKey,
 			definition.ErrDefinition, definition.ErrArch, graph.ErrDuplicate,
 			attest.ErrStatement, pack.ErrSpec, pack.ErrIndex, cosign.ErrConfig, cosign.ErrToken, keys.ErrKey, keys.ErrPassword, keys.ErrExposed, image.ErrNotALayout)
 	}},

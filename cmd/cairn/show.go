@@ -181,6 +181,9 @@ type packageRow struct {
 	Size    int64  `json:"size,omitempty"` // of the package file, bytes
 	Source  string `json:"source,omitempty"`
 	Reason  string `json:"reason,omitempty"`
+	// Slices are the parts that the image has, of a package that it does not have
+	// whole. An image's own database does not tell.
+	Slices []string `json:"slices,omitempty"`
 }
 
 func newShowPackages(a *app) *cobra.Command {
@@ -194,7 +197,7 @@ func newShowPackages(a *app) *cobra.Command {
 				t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 				fmt.Fprintln(t, "NAME\tVERSION\tARCH\tREASON")
 				for _, r := range rows {
-					fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", r.Name, r.Version, r.Arch, r.Reason)
+					fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", r.Name, r.Version, r.Arch, withSlices(r.Reason, r.Slices))
 				}
 				return t.Flush()
 			})
@@ -218,13 +221,21 @@ func packageRows(ctx context.Context, in *inputFlags, a *app, s shown, arg strin
 	}
 	rows := []packageRow{}
 	for _, p := range append(all, l.Contents.Packages...) {
-		r := packageRow{Name: p.Name, Version: p.Version, Arch: p.Architecture, Source: p.URL}
+		r := packageRow{Name: p.Name, Version: p.Version, Arch: p.Architecture, Source: p.URL, Slices: l.SlicesOf(p.Name)}
 		if p.Cairn != nil {
 			r.Origin, r.Size, r.Reason = p.Cairn.Origin, p.Cairn.Size, reasonText(p.Cairn.Reason)
 		}
 		rows = append(rows, r)
 	}
 	return rows, nil
+}
+
+// withSlices says beside why a package is there that only a part of it is.
+func withSlices(reason string, slices []string) string {
+	if len(slices) == 0 {
+		return reason
+	}
+	return reason + " (only " + strings.Join(slices, ", ") + ")"
 }
 
 // plans plans a configuration, or the one beside a lock.

@@ -23,7 +23,28 @@ import (
 const storyRegistry = "registry.example"
 
 // storySpec is the repository that the stories build from.
-const storySpec = "package app 1.0-r0\ndir usr 755\nfile usr/app 755 hello\n\npackage busybox 1.37.0-r0\ndir usr 755\nfile usr/busybox 755 shell\n"
+const storySpec = `package app 1.0-r0
+dir usr 755
+file usr/app 755 hello
+
+package tools 2.0-r0
+dir etc 755
+file etc/tools.conf 644 setting
+dir usr 755
+dir usr/bin 755
+file usr/bin/tools 755 program
+file usr/bin/tools-test 755 test
+dir usr/lib 755
+file usr/lib/libtools.so.2 755 library
+dir usr/share 755
+dir usr/share/doc 755
+dir usr/share/doc/tools 755
+file usr/share/doc/tools/README 644 read me
+
+package busybox 1.37.0-r0
+dir usr 755
+file usr/busybox 755 shell
+`
 
 // newcomerSpec stands for Wolfi in the page for newcomers, and newcomerFeed for its feed.
 // The page with real packages, and in an engine, is tested by make e2e-catalogue.
@@ -91,7 +112,7 @@ var exitComment = regexp.MustCompile(`\s*# exit code (\d+)$`)
 // TestStories run the commands of documents in order, with the files that stand in
 // them, and compare what they print with what is shown.
 func TestStories(t *testing.T) {
-	for _, name := range []string{"verify", "publish", "receipts", "rebuild", "mirror", "twin", "from-scratch-to-signed"} {
+	for _, name := range []string{"verify", "publish", "receipts", "rebuild", "mirror", "slices", "twin", "from-scratch-to-signed"} {
 		t.Run(name, func(t *testing.T) { tellStory(t, "../../docs/"+name+".md") })
 	}
 }

@@ -23,6 +23,7 @@ func (l *Lock) Stale(r Request) []string {
 	out = append(out, difference("archs", old.Architectures, r.Architectures)...)
 	out = append(out, fileDifference(old.Files, r.Files)...)
 	out = append(out, baseDifference(old.Base, r.Base)...)
+	out = append(out, sliceDifference(old.Slices, r.Slices)...)
 	if old.Layering != r.Layering {
 		out = append(out, fmt.Sprintf("layering: locked %s, now %s", orNone(old.Layering), orNone(r.Layering)))
 	}
@@ -83,6 +84,34 @@ func fileDifference(old, now []File) []string {
 	for _, f := range old {
 		if _, gone := was[f.Path]; gone {
 			out = append(out, "files: removed "+f.Path)
+		}
+	}
+	return out
+}
+
+// sliceDifference compares the slices of packages, each list sorted by package.
+func sliceDifference(old, now []Slice) []string {
+	var out []string
+	was := map[string]*Slice{}
+	for i := range old {
+		was[old[i].Package] = &old[i]
+	}
+	for i := range now {
+		n := &now[i]
+		o := was[n.Package]
+		delete(was, n.Package)
+		switch {
+		case o == nil:
+			out = append(out, fmt.Sprintf("slices of %s: locked all of it, now %s", n.Package, strings.Join(n.Slices, ", ")))
+		case !slices.Equal(o.Slices, n.Slices):
+			out = append(out, fmt.Sprintf("slices of %s: locked %s, now %s", n.Package, strings.Join(o.Slices, ", "), strings.Join(n.Slices, ", ")))
+		case o.Definition != n.Definition:
+			out = append(out, fmt.Sprintf("slices of %s: their definition changed", n.Package))
+		}
+	}
+	for i := range old {
+		if o := &old[i]; was[o.Package] == o {
+			out = append(out, fmt.Sprintf("slices of %s: locked %s, now none", o.Package, strings.Join(o.Slices, ", ")))
 		}
 	}
 	return out

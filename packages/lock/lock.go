@@ -31,10 +31,12 @@ import (
 const Version = "v1"
 
 // Format is the version of cairn's own part. Locks on a base image have
-// FormatBase: an older release must not take them for locks of the whole image.
+// FormatBase, those with slices of packages FormatSlices: an older release must not
+// take them for locks of the whole image, or of whole packages.
 const (
-	Format     = 1
-	FormatBase = 2
+	Format       = 1
+	FormatBase   = 2
+	FormatSlices = 3
 )
 
 // Lock is a lock file.
@@ -136,6 +138,20 @@ type Cairn struct {
 	Unsafe []string `json:"unsafe,omitempty"`
 	// Layers is the sticky layer assignment, one per architecture.
 	Layers []Layers `json:"layers,omitempty"`
+	// Slices are the packages of which a part is in the image, and which part.
+	Slices []SliceFiles `json:"slices,omitempty"`
+}
+
+// SliceFiles is what the slices of a package came to for one architecture.
+type SliceFiles struct {
+	Architecture string   `json:"architecture"` // apk's spelling
+	Package      string   `json:"package"`
+	Slices       []string `json:"slices"` // those needed too, sorted
+	// Files is the SHA-256 of the list of files, as cairn's slice encodes it.
+	Files apk.SHA256 `json:"files"`
+	// Kept and Total count the entries of the package's data section.
+	Kept  int `json:"kept"`
+	Total int `json:"total"`
 }
 
 // Request is the part of a configuration that decides what is resolved.
@@ -146,6 +162,8 @@ type Request struct {
 	Architectures []string `json:"architectures"`
 	Files         []File   `json:"files,omitempty"`
 	Layering      string   `json:"layering,omitempty"` // "package/100"
+	// Slices are the packages of which slices were asked for.
+	Slices []Slice `json:"slices,omitempty"`
 	// Base is the base image, one per architecture.
 	Base []Base `json:"base,omitempty"`
 }
@@ -160,6 +178,14 @@ type Base struct {
 	Files apk.SHA256 `json:"files,omitzero"`
 	// Packages are those in it, as name=version, in the order of the index.
 	Packages []string `json:"packages"`
+}
+
+// Slice says which parts of a package were asked for.
+type Slice struct {
+	Package string   `json:"package"`
+	Slices  []string `json:"slices"` // those needed too, sorted
+	// Definition is the SHA-256 of what defines them, as cairn's slice encodes it.
+	Definition apk.SHA256 `json:"definition"`
 }
 
 // File is an inline or local file of the configuration.
@@ -251,6 +277,20 @@ func (l *Lock) For(arch string) []Package {
 		}
 	}
 	return out
+}
+
+// SlicesOf returns the slices of a package that were asked for, those needed
+// included; nil for a package that is wanted whole.
+func (l *Lock) SlicesOf(pkg string) []string {
+	if l.Cairn == nil {
+		return nil
+	}
+	for i := range l.Cairn.Request.Slices {
+		if s := &l.Cairn.Request.Slices[i]; s.Package == pkg {
+			return s.Slices
+		}
+	}
+	return nil
 }
 
 // Segments returns the recorded layer assignment of one architecture, or nil.

@@ -101,7 +101,7 @@ func TestParseRefuses(t *testing.T) {
 		{name: "type", text: "{\"version\": 1}", want: "invalid lock: line 1 column 14: version: found number, expected string"},
 		{name: "checksum", text: `{"version":"v1","contents":{"packages":[{"name":"a","checksum":"Q1xx"}]}}`, want: "invalid lock: checksum \"Q1xx\": expected \"Q1\" and 28 base64 characters or 40 hexadecimal digits"},
 		{name: "version", change: func(l *Lock) { l.Version = "v2" }, want: `invalid lock: version: found "v2", expected "v1"`},
-		{name: "newer format", change: func(l *Lock) { l.Cairn.Format = 99 }, want: "invalid lock: cairn.format: found 99, this release reads up to 2: use a newer cairn"},
+		{name: "newer format", change: func(l *Lock) { l.Cairn.Format = 99 }, want: "invalid lock: cairn.format: found 99, this release reads up to 3: use a newer cairn"},
 		{name: "no name", change: func(l *Lock) { l.Contents.Packages[1].Name = "" }, want: "invalid lock: contents.packages[1]: name: missing"},
 		{name: "path as name", change: func(l *Lock) { l.Contents.Packages[1].Name = "../a" }, want: `invalid lock: contents.packages[1]: name: "../a" is no package name`},
 		{name: "bad version", change: func(l *Lock) { l.Contents.Packages[0].Version = "1.0 beta" }, want: `invalid lock: contents.packages[0]: musl: version: "1.0 beta" is no version`},

@@ -98,10 +98,13 @@ func (l *Lock) check() error {
 	if l.Version != Version {
 		return fmt.Errorf("version: found %q, expected %q", l.Version, Version)
 	}
-	if l.Cairn != nil && (l.Cairn.Format < 1 || l.Cairn.Format > FormatBase) {
-		return fmt.Errorf("cairn.format: found %d, this release reads up to %d: use a newer cairn", l.Cairn.Format, FormatBase)
+	if l.Cairn != nil && (l.Cairn.Format < 1 || l.Cairn.Format > FormatSlices) {
+		return fmt.Errorf("cairn.format: found %d, this release reads up to %d: use a newer cairn", l.Cairn.Format, FormatSlices)
 	}
 	if err := l.checkBase(); err != nil {
+		return err
+	}
+	if err := l.checkSlices(); err != nil {
 		return err
 	}
 	seen := map[string]int{}
@@ -138,6 +141,26 @@ func (l *Lock) checkBase() error {
 		}
 	}
 	return l.checkHeld(list)
+}
+
+// checkSlices checks that every package with slices names some, and stands once.
+func (l *Lock) checkSlices() error {
+	if l.Cairn == nil {
+		return nil
+	}
+	seen := map[[2]string]bool{}
+	for i := range l.Cairn.Slices {
+		s := &l.Cairn.Slices[i]
+		key := [2]string{s.Architecture, s.Package}
+		switch {
+		case s.Architecture == "" || s.Package == "" || len(s.Slices) == 0 || s.Files.IsZero():
+			return fmt.Errorf("cairn.slices[%d]: architecture, package, slices and files are required", i)
+		case seen[key]:
+			return fmt.Errorf("cairn.slices[%d]: %s stands twice for %s", i, s.Package, s.Architecture)
+		}
+		seen[key] = true
+	}
+	return nil
 }
 
 // checkHeld refuses a locked package that the base image of its architecture has.

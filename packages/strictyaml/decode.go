@@ -114,6 +114,10 @@ func (d *decoder) value(key string, n *yaml.Node, v reflect.Value, tag reflect.S
 		if d.kind(key, n, yaml.MappingNode, "a mapping") {
 			d.object(key, n, v)
 		}
+	case reflect.Map:
+		if d.kind(key, n, yaml.MappingNode, "a mapping") {
+			d.free(key, n, v, tag)
+		}
 	case reflect.Slice:
 		if d.AnyText && n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
 			return
@@ -198,6 +202,28 @@ func (d *decoder) object(key string, n *yaml.Node, v reflect.Value) {
 	for _, name := range fields.required {
 		if seen[name] == 0 {
 			d.add(join(key, name), position{n.Line, n.Column}, "missing", "expected "+name+" here", "")
+		}
+	}
+}
+
+// free decodes a mapping whose keys are anything.
+func (d *decoder) free(key string, n *yaml.Node, v reflect.Value, tag reflect.StructTag) {
+	v.Set(reflect.MakeMap(v.Type()))
+	first := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k, val := n.Content[i], n.Content[i+1]
+		path, pos := join(key, k.Value), position{k.Line, k.Column}
+		switch {
+		case k.Kind != yaml.ScalarNode:
+			d.add(key, pos, "wrong type", "found "+describe(k)+" as a key, expected text", "")
+		case first[k.Value] > 0:
+			d.add(path, pos, "duplicate key", fmt.Sprintf("already set in line %d", first[k.Value]), "")
+		default:
+			first[k.Value] = k.Line
+			d.places[path] = pos
+			e := reflect.New(v.Type().Elem()).Elem()
+			d.value(path, val, e, tag)
+			v.SetMapIndex(reflect.ValueOf(k.Value), e)
 		}
 	}
 }

@@ -7,7 +7,7 @@
 // It knows no language: the structs are one. Their yaml tags are the keys (every
 // field that has one), required:"1" marks keys that must be there, enum:"a,b"
 // lists what a text may be, min:"1" is the least a number may be. Fields are
-// structs, pointers to them, lists, text, whole numbers and truth values.
+// structs, pointers to them, maps by text, lists, text, whole numbers and truth values.
 //
 //	r := strictyaml.New("policy.yaml", "policy")
 //	if root := r.Document(text, "version and images"); root != nil {

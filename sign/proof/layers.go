@@ -163,6 +163,9 @@ func (p *prover) derivedLayer(ctx context.Context, l *LayerReport, at *position,
 		l.Proof = "derived again from configuration, lock and receipts: equal, byte for byte"
 	default:
 		l.Proof = fmt.Sprintf("derived again from the receipts of %d packages, each vouched for: equal", packages)
+		if parts := at.planned.Tree.Parts(want.Packages); parts != "" {
+			l.Proof += "; " + parts
+		}
 	}
 	return nil
 }

@@ -144,8 +144,8 @@ func keyResource(k *repository.Key, l *lock.Lock) resource {
 	return r
 }
 
-// files are the configuration, what it includes, and the files it puts into the
-// image.
+// files are the configuration, what it includes, the files it puts into the image,
+// and the definitions of slices.
 func files(in *Input) []resource {
 	var out []resource
 	for i := range in.Config.Sources {
@@ -163,6 +163,9 @@ func files(in *Input) []resource {
 			annotations["kind"], annotations["path"] = "file", f.Opened
 		}
 		out = append(out, resource{Name: path.Base(f.Path), Digest: sum(f.Bytes), Annotations: annotations})
+	}
+	for _, f := range in.Config.SliceFiles() {
+		out = append(out, resource{Name: path.Base(f.Path), Digest: sum(f.Bytes), Annotations: map[string]any{"kind": "slice definitions", "path": f.Path}})
 	}
 	return out
 }

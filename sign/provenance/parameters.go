@@ -20,6 +20,8 @@ type external struct {
 	Includes []file `json:"includes,omitempty"`
 	// Files are those of the files key, inline and local.
 	Files []imageFile `json:"files,omitempty"`
+	// Slices are the files that define slices of packages.
+	Slices []file `json:"slices,omitempty"`
 	// IncludePaths are directories that files were looked for in.
 	IncludePaths  []string `json:"includePaths,omitempty"`
 	Architectures []string `json:"architectures"`
@@ -95,6 +97,9 @@ func externalOf(in *Input) (external, error) {
 	for i := range c.Files {
 		f := &c.Files[i]
 		e.Files = append(e.Files, imageFile{Path: f.Path, Source: f.Opened, Digest: sum(f.Bytes)})
+	}
+	for _, f := range c.SliceFiles() {
+		e.Slices = append(e.Slices, file{Path: f.Path, Digest: sum(f.Bytes)})
 	}
 	for _, a := range c.Architectures() {
 		e.Architectures = append(e.Architectures, a.APK)

@@ -33,6 +33,9 @@ func section(b *strings.Builder, k config.Key, texts map[string]string) {
 	if k.Path != "" {
 		title = "`" + strings.TrimSuffix(k.Path, "[]") + "`"
 	}
+	if name, ok := strings.CutSuffix(k.Path, "{}"); ok {
+		title = "`" + name + "`, each entry that is a mapping"
+	}
 	if strings.HasSuffix(k.Path, "[]") {
 		title += ", each entry"
 	}
@@ -43,6 +46,9 @@ func section(b *strings.Builder, k config.Key, texts map[string]string) {
 	for _, f := range k.Keys {
 		for f.Type == "list" {
 			f = *f.Elem
+		}
+		if f.Mapping != nil {
+			f = *f.Mapping
 		}
 		if f.Keys != nil {
 			section(b, f, texts)
@@ -65,6 +71,10 @@ func typeCell(k config.Key) string {
 	switch {
 	case k.Type == "list" && k.Elem.Type == "mapping":
 		return "list of mappings"
+	case k.Type == "list" && k.Elem.Mapping != nil:
+		return "list of text or mappings"
+	case k.Type == "list" && k.One:
+		return k.Elem.Type + ", or a list of it"
 	case k.Type == "list":
 		return "list of " + k.Elem.Type
 	case k.Type == "mapping" && k.Elem != nil:

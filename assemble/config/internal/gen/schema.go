@@ -80,7 +80,11 @@ func schemaOf(k config.Key, texts map[string]string) ordered {
 	case "mapping":
 		return append(s, mappingSchema(k, texts)...)
 	case "list":
-		return append(s, member{"type", []string{"array", "null"}}, member{"items", schemaOf(*k.Elem, texts)})
+		types := []string{"array", "null"}
+		if k.One {
+			types = append(types, "string")
+		}
+		return append(s, member{"type", types}, member{"items", schemaOf(*k.Elem, texts)})
 	case "number":
 		s = append(s, member{"type", "integer"}, member{"minimum", 0})
 		if k.Max != 0 {
@@ -92,6 +96,11 @@ func schemaOf(k config.Key, texts map[string]string) ordered {
 	}
 	if k.Values != nil {
 		return append(s, member{"enum", slices.Concat(k.Values, []string{""})})
+	}
+	if k.Mapping != nil {
+		m := mappingSchema(*k.Mapping, texts)
+		m[0].value = []string{"string", "number", "boolean", "object"}
+		return append(s, m...)
 	}
 	// YAML writes 65532 and true where text is expected; both are accepted.
 	return append(s, member{"type", []string{"string", "number", "boolean"}})

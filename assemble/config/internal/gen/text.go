@@ -40,7 +40,9 @@ var apkoTexts = map[string]string{
 	"contents.repositories":         "Repositories that packages are taken from and that are written to the image's /etc/apk/repositories. Each is an http:// or https:// URL, a local directory, file:///directory or builtin://NAME; written as `@tag URL` it is used only for packages requested as `name@tag`. The index is looked up below it, per architecture.",
 	"contents.keyring":              "The public keys that indexes must be signed with: files, http:// or https:// URLs, file:///FILE, builtin://NAME/FILE, or the PEM text itself. A key is known by its file name. Repositories with an entry in `keyrings` use that instead.",
 	"contents.runtime_keyring":      "Public keys to add to the image's /etc/apk/keys. They verify nothing while the image is built.",
-	"contents.packages":             "The packages to install, with what they depend on: `name`, `name=1.2-r0` and the other operators (< > <= >= ~ ><), `name@tag`; `!name` keeps a package out.",
+	"contents.packages":             "The packages to install, with what they depend on: `name`, `name=1.2-r0` and the other operators (< > <= >= ~ ><), `name@tag`; `!name` keeps a package out. A mapping asks for parts of a package only: `{name: openssl, slice: libs}`.",
+	"contents.packages{}.name":      "The package, with operator, version and tag as above.",
+	"contents.packages{}.slice":     "The names of the slices that are wanted, one or a list. What they need comes with them; of everything else the package has, nothing is in the image.",
 	"contents.baseimage":            "An image to build upon, as in apko: its layers stay as they are, its packages count as installed, what is added goes into layers above. Excludes entrypoint, cmd, stop-signal, work-dir, accounts, environment, paths, annotations, files and layering.",
 
 	"contents.runtime_keyring[].name":    "The file name below /etc/apk/keys: letters, digits, `_`, `-` and `.`, not starting with `.`. No two entries have the same.",
@@ -158,6 +160,9 @@ func complete(root config.Key, texts map[string]string) error {
 		}
 		for _, f := range k.Keys {
 			walk(f, false)
+		}
+		if k.Mapping != nil {
+			walk(*k.Mapping, true)
 		}
 		if k.Elem != nil {
 			walk(*k.Elem, true)
