@@ -86,6 +86,13 @@ func request(cfg *config.Config, all bases) (packages.Request, error) {
 		f := &cfg.Files[i]
 		r.Record.Files = append(r.Record.Files, lock.File{Path: f.Path, SHA256: sha256.Sum256(f.Bytes), Size: int64(len(f.Bytes))})
 	}
+	for i := range cfg.App {
+		a := &cfg.App[i]
+		if a.Tree == nil {
+			return r, fmt.Errorf("app[%d]: %s: its source was not read", i, a.Path)
+		}
+		r.Record.App = append(r.Record.App, lock.File{Path: a.Path, SHA256: a.Tree.Digest(), Size: a.Tree.Size()})
+	}
 	all.describe(&r)
 	return r, nil
 }

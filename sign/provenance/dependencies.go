@@ -164,6 +164,11 @@ func files(in *Input) []resource {
 		}
 		out = append(out, resource{Name: path.Base(f.Path), Digest: sum(f.Bytes), Annotations: annotations})
 	}
+	for i := range in.Config.App {
+		a := &in.Config.App[i]
+		out = append(out, resource{Name: path.Base(a.Path), Digest: sum(a.Tree.Archive()),
+			Annotations: map[string]any{"kind": "application", "path": a.Opened, "imagePath": a.Path}})
+	}
 	return out
 }
 

@@ -20,6 +20,8 @@ type external struct {
 	Includes []file `json:"includes,omitempty"`
 	// Files are those of the files key, inline and local.
 	Files []imageFile `json:"files,omitempty"`
+	// App are the sources of the app key; the digest is over the tree's archive.
+	App []imageFile `json:"app,omitempty"`
 	// IncludePaths are directories that files were looked for in.
 	IncludePaths  []string `json:"includePaths,omitempty"`
 	Architectures []string `json:"architectures"`
@@ -95,6 +97,10 @@ func externalOf(in *Input) (external, error) {
 	for i := range c.Files {
 		f := &c.Files[i]
 		e.Files = append(e.Files, imageFile{Path: f.Path, Source: f.Opened, Digest: sum(f.Bytes)})
+	}
+	for i := range c.App {
+		a := &c.App[i]
+		e.App = append(e.App, imageFile{Path: a.Path, Source: a.Opened, Digest: sum(a.Tree.Archive())})
 	}
 	for _, a := range c.Architectures() {
 		e.Architectures = append(e.Architectures, a.APK)

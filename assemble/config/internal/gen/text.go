@@ -41,7 +41,7 @@ var apkoTexts = map[string]string{
 	"contents.keyring":              "The public keys that indexes must be signed with: files, http:// or https:// URLs, file:///FILE, builtin://NAME/FILE, or the PEM text itself. A key is known by its file name. Repositories with an entry in `keyrings` use that instead.",
 	"contents.runtime_keyring":      "Public keys to add to the image's /etc/apk/keys. They verify nothing while the image is built.",
 	"contents.packages":             "The packages to install, with what they depend on: `name`, `name=1.2-r0` and the other operators (< > <= >= ~ ><), `name@tag`; `!name` keeps a package out.",
-	"contents.baseimage":            "An image to build upon, as in apko: its layers stay as they are, its packages count as installed, what is added goes into layers above. Excludes entrypoint, cmd, stop-signal, work-dir, accounts, environment, paths, annotations, files and layering.",
+	"contents.baseimage":            "An image to build upon, as in apko: its layers stay as they are, its packages count as installed, what is added goes into layers above. Excludes entrypoint, cmd, stop-signal, work-dir, accounts, environment, paths, annotations, files, app and layering.",
 
 	"contents.runtime_keyring[].name":    "The file name below /etc/apk/keys: letters, digits, `_`, `-` and `.`, not starting with `.`. No two entries have the same.",
 	"contents.runtime_keyring[].content": "The RSA public key in PEM form.",
@@ -91,7 +91,7 @@ func allTexts(dir string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	for typeName, prefix := range map[string]string{"Config": "", "File": "files[].", "Lint": "lint."} {
+	for typeName, prefix := range map[string]string{"Config": "", "File": "files[].", "App": "app[].", "Lint": "lint."} {
 		for name, text := range comments(file, typeName) {
 			texts[prefix+name] = text
 		}
