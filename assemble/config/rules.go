@@ -109,7 +109,7 @@ func pathRules() map[string]rule {
 		"app[].sha256":        {text: checkSHA256},
 		"app[].uid":           {fallback: "0"},
 		"app[].gid":           {fallback: "0"},
-		"app[].mode":          {number: checkMode, max: 0o777, octal: true, fallback: "0o644"},
+		"app[].mode":          {number: checkAppMode, max: 0o777, octal: true, fallback: "0o644"},
 		"app[].dir-mode":      {number: checkMode, max: maxMode, octal: true, fallback: "0o755"},
 		"app[].keep-setuid":   {fallback: "false"},
 		"app[].exclude[]":     {text: checkExclude},
