@@ -71,7 +71,7 @@ func (l *loader) readApp(name string, c *Config, i int) {
 		return
 	}
 	a.Tree = tree
-	l.apps += tree.Size()
+	l.apps += int64(len(tree.Archive()))
 	if a.SHA256 == "" {
 		return
 	}

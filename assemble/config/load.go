@@ -95,7 +95,7 @@ type loader struct {
 	stack   []string // files being read, outermost first
 	sources []Source
 	hash    hash.Hash // apko's checksum
-	apps    int64     // bytes of the trees that were read
+	apps    int64     // bytes of the trees that were read, as archives
 }
 
 func newLoader(o Options) *loader {

@@ -42,6 +42,7 @@ const (
 	TypeReceipts = "application/vnd.cairn.kit.receipts.v1.tar+gzip"
 	TypeIndex    = "application/vnd.cairn.kit.index.v1.tar+gzip"
 	TypeBase     = "application/vnd.cairn.kit.base.v1.tar+gzip"
+	TypeApp      = "application/vnd.cairn.kit.app.v1.tar+gzip"
 
 	// TypeEmpty is the media type of the manifest's configuration, which says
 	// nothing (OCI image specification 1.1).
