@@ -120,3 +120,33 @@ func TestApplicationChanges(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestProperty_ApplicationsGiveTheTree does what TestProperty_WrittenLayersGiveTheTree
+// does, with things that no package brings as applications' at random, also where a
+// package has had the path.
+func TestProperty_ApplicationsGiveTheTree(t *testing.T) {
+	st := openStore(t)
+	apps := 0
+	for seed := range uint64(12) {
+		w := newRealWorld(t, st, 3e6+seed, 2+int(seed%12))
+		for i := range w.tree.Entries {
+			if e := &w.tree.Entries[i]; e.Package < 0 && (seed+uint64(i))%3 > 0 {
+				e.App = int(seed+uint64(i)) % 3
+			}
+		}
+		for _, o := range []Options{{}, {Budget: 5}, {Strategy: PerOrigin, Budget: 6}, {Strategy: Single}} {
+			p := mustPlan(t, w.tree, o)
+			layers := mustWrite(t, p, st)
+			imageOf(t, layers)
+			checkWritten(t, p, layers)
+			checkElsewhere(t, p, st, layers, map[string]string{})
+			if t.Failed() {
+				t.Fatalf("seed %d, %s/%d", seed, o.Strategy, o.Budget)
+			}
+			apps += len(p.apps)
+		}
+	}
+	if apps < 12 {
+		t.Errorf("%d layers of applications", apps)
+	}
+}
