@@ -111,7 +111,7 @@ e2e-kubernetes:
 # real container engine, as root. UPDATE=1 writes the table of configs/README.md.
 .PHONY: e2e-catalogue
 e2e-catalogue:
-	cmd/cairn/e2e/dockerd.sh $(GO) test -tags e2e -count 1 -v -timeout 30m -run 'TestCatalogue$(RUN)' ./cmd/cairn $(if $(UPDATE),-args -update-catalogue)
+	cmd/cairn/e2e/dockerd.sh $(GO) test -tags e2e -count 1 -v -timeout 30m -run '(TestCatalogue|TestExample)$(RUN)' ./cmd/cairn $(if $(UPDATE),-args -update-catalogue)
 
 # A graph of packages built on two BuildKit daemons on loopback, one of which is
 # killed meanwhile, as root. buildkitd is built from the module proxy once.

@@ -90,6 +90,13 @@ func request(cfg *config.Config, all bases) (packages.Request, error) {
 	if r.Record.Slices, err = slicesAsked(cfg); err != nil {
 		return r, err
 	}
+	for i := range cfg.App {
+		a := &cfg.App[i]
+		if a.Tree == nil {
+			return r, fmt.Errorf("app[%d]: %s: its source was not read", i, a.Path)
+		}
+		r.Record.App = append(r.Record.App, lock.File{Path: a.Path, SHA256: a.Tree.Digest(), Size: a.Tree.Size()})
+	}
 	all.describe(&r)
 	return r, nil
 }

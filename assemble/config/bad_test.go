@@ -74,7 +74,7 @@ func TestBadText(t *testing.T) {
 		{"Latin-1", "a: b\ncmd: é\xe9", `image.yaml:2:7: configuration: wrong encoding: found byte 0xe9, expected UTF-8`},
 		{"NUL", "cmd: a\x00", `image.yaml:1:7: configuration: control character: found byte 0x00, expected printable text`},
 		{"binary", "\x7fELF", `image.yaml:1:1: configuration: control character: found byte 0x7f, expected printable text`},
-		{"mark and CRLF", "\xef\xbb\xbfcmd: a\r\ncmds: b\r\n", "image.yaml:2:1: cmds: unknown key: expected one of contents, entrypoint, cmd, stop-signal, work-dir, accounts, archs, environment, paths, vcs-url, annotations, include, volumes, layering, certificates, files, keyrings, format, slices, lint, twin\n  hint: did you mean cmd?"},
+		{"mark and CRLF", "\xef\xbb\xbfcmd: a\r\ncmds: b\r\n", "image.yaml:2:1: cmds: unknown key: expected one of contents, entrypoint, cmd, stop-signal, work-dir, accounts, archs, environment, paths, vcs-url, annotations, include, volumes, layering, certificates, files, app, keyrings, format, slices, lint, twin\n  hint: did you mean cmd?"},
 		{"mistake after a good document", "cmd: a\n---\nb: [", "image.yaml:3:1: configuration: not YAML: did not find expected node content"},
 	} {
 		_, err := LoadBytes("image.yaml", []byte(tc.text), in(nil))

@@ -4,7 +4,7 @@
 // every problem, before anything else happens.
 //
 // It fetches nothing and resolves nothing: the only files it opens are the
-// configuration, what it includes, and what its files and slices keys name. Values come
+// configuration, what it includes, and what its files, app and slices keys name. Values come
 // out as they were written, with apko's defaults filled in; what a consumer
 // would otherwise derive again and again (repositories, command lines,
 // accounts, architectures) has a method.
@@ -27,6 +27,7 @@ package config
 import (
 	"chainguard.dev/apko/pkg/build/types"
 
+	"github.com/cairn-dev/cairn/assemble/apptree"
 	"github.com/cairn-dev/cairn/assemble/slice"
 	"github.com/cairn-dev/cairn/packages/apk"
 )
@@ -42,6 +43,9 @@ type Config struct {
 	// Files are files to put into the image, after packages and before paths.
 	// Each is its own component in lock and SBOM.
 	Files []File `yaml:"files,omitempty" json:"files,omitempty"`
+	// App are directories, archives and files of the machine that become layers of
+	// their own, one per entry. Each is its own component in lock and SBOM.
+	App []App `yaml:"app,omitempty" json:"app,omitempty"`
 	// Keyrings are keys that count for one repository only, by its URL. A
 	// repository that has an entry here trusts no other keys.
 	Keyrings map[string][]string `yaml:"keyrings,omitempty" json:"keyrings,omitempty"`
@@ -103,6 +107,37 @@ type File struct {
 type TwinImage struct {
 	// Packages are what the twin has beside the packages of the image.
 	Packages []string `yaml:"packages,omitempty" json:"packages,omitempty"`
+}
+
+// App is one entry of the app key.
+type App struct {
+	// Source is a directory, an archive (.tar, .tar.gz, .tgz) or any other file, which
+	// is taken as it is; relative to the configuration that names it.
+	Source string `yaml:"source" json:"source"`
+	// Path is the absolute path in the image that the source becomes.
+	Path string `yaml:"path" json:"path"`
+	// SHA256 is the digest that the source must have, 64 hexadecimal digits: what
+	// cairn lock records for it.
+	SHA256 string `yaml:"sha256,omitempty" json:"sha256,omitempty"`
+	// UID is the number of the user that owns everything in it.
+	UID uint32 `yaml:"uid,omitempty" json:"uid,omitempty"`
+	// GID is the number of the group that owns everything in it.
+	GID uint32 `yaml:"gid,omitempty" json:"gid,omitempty"`
+	// Mode is the permission bits of files. Those that can be executed in the source
+	// can be by everybody who may read them here.
+	Mode *uint32 `yaml:"mode,omitempty" json:"mode,omitempty"`
+	// DirMode is the permission, setgid and sticky bits of directories.
+	DirMode *uint32 `yaml:"dir-mode,omitempty" json:"dir-mode,omitempty"`
+	// KeepSetuid is whether setuid, setgid and sticky bits of the source count.
+	KeepSetuid bool `yaml:"keep-setuid,omitempty" json:"keep-setuid,omitempty"`
+	// Exclude are patterns of what is left out: * and ? within a name, ** for any
+	// directories; one without a slash counts in every directory.
+	Exclude []string `yaml:"exclude,omitempty" json:"exclude,omitempty"`
+
+	// Tree is what Source has.
+	Tree *apptree.Tree `yaml:"-" json:"-"`
+	// Opened is where Source was found.
+	Opened string `yaml:"-" json:"-"`
 }
 
 // Lint is the value of lint.

@@ -19,6 +19,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/cairn-dev/cairn/assemble/apptree"
 	"github.com/cairn-dev/cairn/packages/apk"
 )
 
@@ -35,6 +36,13 @@ type Options struct {
 	// MaxFileSize bounds each local file of the files key, in bytes; 0 means
 	// [DefaultMaxFileSize].
 	MaxFileSize int64
+	// MaxAppSize bounds the trees of the app key together, in bytes; 0 means
+	// [apptree.DefaultMaxSize].
+	MaxAppSize int64
+	// App gives the tree of an entry of the app key, as [apptree.Tree.Archive], by
+	// its path in the image, in place of its source: for configurations that are
+	// kept elsewhere. Without it a configuration that is read with Open has none.
+	App func(path string) ([]byte, error)
 	// Open replaces os.Open for everything that is read, for configurations
 	// that are kept elsewhere.
 	Open func(name string) (fs.File, error)
@@ -87,14 +95,21 @@ type loader struct {
 	stack   []string // files being read, outermost first
 	sources []Source
 	hash    hash.Hash // apko's checksum
+	apps    int64     // bytes of the trees that were read, as archives
 }
 
 func newLoader(o Options) *loader {
 	if o.MaxFileSize == 0 {
 		o.MaxFileSize = DefaultMaxFileSize
 	}
+	if o.MaxAppSize == 0 {
+		o.MaxAppSize = apptree.DefaultMaxSize
+	}
 	if o.Open == nil {
 		o.Open = openFile
+		o.App = nil
+	} else if o.App == nil {
+		o.App = noApp
 	}
 	return &loader{Options: o, hash: sha256.New()}
 }
@@ -142,6 +157,7 @@ func (l *loader) load(name string, data []byte) *Config {
 	}
 	l.readFiles(name, c)
 	l.readSlices(name, c)
+	l.readApps(name, c)
 	if c.Include != "" && !strings.Contains(c.Include, "://") {
 		l.include(name, c)
 	}
@@ -220,6 +236,7 @@ func merge(base, c *Config) {
 		panic("config: apko's merge has no errors: " + err.Error())
 	}
 	c.Files = append(base.Files, c.Files...)
+	c.App = append(base.App, c.App...)
 	if c.Format == "" {
 		c.Format = base.Format
 	}

@@ -23,6 +23,16 @@ func checkMode(c *checker, at place, v int64) {
 	}
 }
 
+// checkAppMode checks the mode of files of an application, which has no setuid,
+// setgid and sticky bits: it would give them to all files alike.
+func checkAppMode(c *checker, at place, v int64) {
+	if v > 0o777 && v <= maxMode && !looksOctal(at.n.Value) {
+		c.problem(at, "out of range", fmt.Sprintf("found 0o%o, expected at most 0o777", v), "keep-setuid keeps the special bits that the source has")
+		return
+	}
+	checkMode(c, at, v)
+}
+
 // looksOctal reports whether a decimal number was written with octal digits
 // only, three to five of them.
 func looksOctal(s string) bool {

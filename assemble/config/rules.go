@@ -112,6 +112,16 @@ func pathRules() map[string]rule {
 		"files[].mode":        {number: checkMode, max: maxMode, octal: true, fallback: "0o644"},
 		"files[].uid":         {fallback: "0"},
 		"files[].gid":         {fallback: "0"},
+		"app[]":               {required: []string{"source", "path"}},
+		"app[].source":        {text: checkLocalPath},
+		"app[].path":          {text: checkFilePath},
+		"app[].sha256":        {text: checkSHA256},
+		"app[].uid":           {fallback: "0"},
+		"app[].gid":           {fallback: "0"},
+		"app[].mode":          {number: checkAppMode, max: 0o777, octal: true, fallback: "0o644"},
+		"app[].dir-mode":      {number: checkMode, max: maxMode, octal: true, fallback: "0o755"},
+		"app[].keep-setuid":   {fallback: "false"},
+		"app[].exclude[]":     {text: checkExclude},
 	}
 }
 

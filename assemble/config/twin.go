@@ -21,6 +21,7 @@ func (c *Config) OnImage(image, apkindex string, packages []string, annotations 
 		Repositories: c.Contents.Repositories, Keyring: c.Contents.Keyring, RuntimeKeyring: c.Contents.RuntimeKeyring,
 		Packages: slices.Clone(packages), BaseImage: &BaseImageDescriptor{Image: image, APKIndex: apkindex}}}
 	next.Files, next.Lint, next.Twin = nil, Lint{}, TwinImage{}
+	next.App = nil
 	next.Slices, next.sliced, next.sliceFiles, next.sliceDefs = nil, nil, nil, nil
 	var r report
 	r.rank(c)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/shlex"
 
+	"github.com/cairn-dev/cairn/assemble/apptree"
 	"github.com/cairn-dev/cairn/packages/apk"
 )
 
@@ -423,5 +424,11 @@ func checkFormat(c *checker, at place, v string) {
 func checkVirtual(c *checker, at place, v string) {
 	if v == "" || !visible(v) {
 		c.problem(at, impossible, "found "+describe(at.n)+", expected the name of a virtual package", "")
+	}
+}
+
+func checkExclude(c *checker, at place, v string) {
+	if err := apptree.CheckPattern(v); err != nil {
+		c.problem(at, impossible, err.Error(), "")
 	}
 }

@@ -30,6 +30,7 @@ func (w whole) check() {
 	w.keyrings()
 	w.names()
 	w.files()
+	w.apps()
 	w.baseImage()
 }
 
@@ -240,6 +241,19 @@ func (w whole) files() {
 	w.unique(paths, "path", "files")
 }
 
+// apps refuses entries of app that are put into each other: each is a layer, and
+// what is in it must not depend on another.
+func (w whole) apps() {
+	for i := range w.App {
+		for j := range i {
+			a, b := w.App[i].Path, w.App[j].Path
+			if a != "" && b != "" && (a == b || strings.HasPrefix(a, b+"/") || strings.HasPrefix(b, a+"/")) {
+				w.add(w.at("conflict", fmt.Sprintf("found %q, which overlaps %q %s", a, b, w.where("app", index(j), "path")), "", "app", index(i), "path"))
+			}
+		}
+	}
+}
+
 func (w whole) unique(values []string, key string, list ...string) {
 	first := map[string]int{}
 	for i, v := range values {
@@ -272,6 +286,7 @@ func (w whole) baseImage() {
 		{"paths", len(w.Paths) != 0},
 		{"annotations", len(w.Annotations) != 0},
 		{"files", len(w.Config.Files) != 0},
+		{"app", len(w.App) != 0},
 		{"layering", explicit},
 	} {
 		if k.set {

@@ -98,8 +98,12 @@ func (k *Kit) parts() ([]part, error) {
 	if err != nil {
 		return nil, err
 	}
-	var files, keys, heads, receipts archive
+	var files, apps, keys, heads, receipts archive
 	for i := range k.Files {
+		if k.Files[i].Role == RoleApp {
+			apps.addOnce(k.Files[i].SHA256.Hex(), k.Files[i].Bytes)
+			continue
+		}
 		files.addOnce(k.Files[i].SHA256.Hex(), k.Files[i].Bytes)
 	}
 	for _, key := range k.Keys {
@@ -128,6 +132,13 @@ func (k *Kit) parts() ([]part, error) {
 	out[len(out)-1].bytes = zipped
 	if out, err = k.basePart(out); err != nil {
 		return nil, err
+	}
+	if len(apps.names) > 0 {
+		b, err := apps.zipped()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, part{mediaType: TypeApp, bytes: b})
 	}
 	for _, ix := range k.Indexes {
 		out = append(out, part{TypeIndex, ix.Raw, map[string]string{AnnotationIndexURL: ix.URL, AnnotationIndexArch: ix.Arch}})
@@ -159,12 +170,8 @@ func (k *Kit) basePart(out []part) ([]part, error) {
 		a.add(b.Arch+"/"+basePackages, p.Packages)
 		a.add(b.Arch+"/"+baseFiles, p.Files)
 	}
-	b, err := a.finish()
-	if err != nil {
-		return nil, err
-	}
-	zipped, err := compress(b)
-	return append(out, part{mediaType: TypeBase, bytes: zipped}), err
+	b, err := a.zipped()
+	return append(out, part{mediaType: TypeBase, bytes: b}), err
 }
 
 // path is the name of a package in the archives of a kit.
@@ -206,6 +213,15 @@ func (a *archive) finish() ([]byte, error) {
 		a.err = a.w.Close()
 	}
 	return a.b.Bytes(), a.err
+}
+
+// zipped is the whole archive, compressed.
+func (a *archive) zipped() ([]byte, error) {
+	b, err := a.finish()
+	if err != nil {
+		return nil, err
+	}
+	return compress(b)
 }
 
 func compress(b []byte) ([]byte, error) {

@@ -13,8 +13,20 @@ import (
 func openFrom(files []File) func(string) (fs.File, error) {
 	return func(name string) (fs.File, error) {
 		for i := range files {
-			if f := &files[i]; f.Path == name {
+			if f := &files[i]; f.Path == name && f.Role != RoleApp {
 				return &memory{Reader: bytes.NewReader(f.Bytes), name: f.Path, size: int64(len(f.Bytes))}, nil
+			}
+		}
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+}
+
+// appFrom gives the trees of a kit by their paths in the image.
+func appFrom(files []File) func(string) ([]byte, error) {
+	return func(name string) ([]byte, error) {
+		for i := range files {
+			if f := &files[i]; f.Path == name && f.Role == RoleApp {
+				return f.Bytes, nil
 			}
 		}
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}

@@ -42,6 +42,7 @@ const (
 	TypeReceipts = "application/vnd.cairn.kit.receipts.v1.tar+gzip"
 	TypeIndex    = "application/vnd.cairn.kit.index.v1.tar+gzip"
 	TypeBase     = "application/vnd.cairn.kit.base.v1.tar+gzip"
+	TypeApp      = "application/vnd.cairn.kit.app.v1.tar+gzip"
 
 	// TypeEmpty is the media type of the manifest's configuration, which says
 	// nothing (OCI image specification 1.1).
@@ -64,7 +65,7 @@ type Kit struct {
 	Settings Settings
 	Lock     *lock.Lock
 	// Files are the configuration, what it includes, and the local files it
-	// names, in this order.
+	// names, and the trees of its app key, in this order.
 	Files []File
 	// Keys are the public keys that indexes or packages were verified with,
 	// sorted by name and fingerprint.
@@ -156,11 +157,13 @@ const (
 	RoleConfig  Role = "config"
 	RoleInclude Role = "include"
 	RoleFile    Role = "file" // named by the files or slices key
+	// RoleApp is the archive of a tree of the app key, under its path in the image.
+	RoleApp Role = "app"
 )
 
 // Name names a file of the kit.
 type Name struct {
-	Path   string     `json:"path"` // as it was opened
+	Path   string     `json:"path"` // as it was opened; of a tree: in the image
 	Role   Role       `json:"role"`
 	SHA256 apk.SHA256 `json:"sha256"`
 	Size   int64      `json:"size"` // bytes
@@ -193,7 +196,7 @@ type Index struct {
 // Load reads the configuration of the kit with all that was changed on the
 // command line, from the kit alone.
 func (k *Kit) Load() (*config.Config, error) {
-	cfg, err := config.Load(k.Settings.Config, config.Options{IncludePaths: k.Settings.IncludePaths, Open: openFrom(k.Files)})
+	cfg, err := config.Load(k.Settings.Config, config.Options{IncludePaths: k.Settings.IncludePaths, Open: openFrom(k.Files), App: appFrom(k.Files)})
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}

@@ -155,8 +155,12 @@ func Digests(c *config.Config) ([]apk.SHA256, error) {
 func (k *Kit) addFiles(c *config.Config) error {
 	seen := map[string]bool{}
 	add := func(path string, role Role, b []byte) {
-		if !seen[path] {
-			seen[path] = true
+		key := path
+		if role == RoleApp { // its path is in the image
+			key = "\x00" + path
+		}
+		if !seen[key] {
+			seen[key] = true
 			k.Files = append(k.Files, File{Name{Path: path, Role: role, SHA256: sha256.Sum256(b), Size: int64(len(b))}, b})
 		}
 	}
@@ -174,6 +178,11 @@ func (k *Kit) addFiles(c *config.Config) error {
 	}
 	for _, f := range c.SliceFiles() {
 		add(f.Path, RoleFile, f.Bytes)
+	}
+	for i := range c.App {
+		if a := &c.App[i]; a.Tree != nil {
+			add(a.Path, RoleApp, a.Tree.Archive())
+		}
 	}
 	if len(k.Files) == 0 {
 		return errors.New("kit: the configuration is from no file")

@@ -35,6 +35,7 @@ const (
 	maxIndex    = 300 << 20
 	maxBase     = 256 << 20 // as stored
 	maxBases    = 512 << 20 // the same, inflated
+	maxApps     = 512 << 20 // of applications, as stored and inflated
 	maxTotal    = 1 << 30
 	maxParts    = 64
 	maxMembers  = 100_000 // of one archive
@@ -142,6 +143,7 @@ func (k *Kit) readLock(ctx context.Context, r Reader, m *manifest, locked apk.SH
 var limits = map[types.MediaType]int64{
 	TypeSettings: maxSettings, TypeLock: lock.MaxSize, TypeFiles: maxFiles, TypeKeys: maxKeys,
 	TypeHeads: maxHeads, TypeReceipts: maxReceipts, TypeIndex: maxIndex, TypeBase: maxBase,
+	TypeApp: maxApps,
 }
 
 // IsKit tells whether a manifest says that it is one of a kit.
@@ -204,7 +206,7 @@ func (k *Kit) parse(parts map[types.MediaType][]byte) error {
 	}
 	for _, step := range []func() error{
 		k.checkSizes,
-		func() error { return k.parseFiles(parts[TypeFiles]) },
+		func() error { return k.parseFiles(parts[TypeFiles], parts[TypeApp]) },
 		func() error { return k.parseKeys(parts[TypeKeys]) },
 		func() error { return k.parsePackages(parts[TypeHeads], parts[TypeReceipts]) },
 		k.checkIndexes,
@@ -303,10 +305,21 @@ func cut(err error) error {
 	return err
 }
 
-func (k *Kit) parseFiles(b []byte) error {
+func (k *Kit) parseFiles(b, apps []byte) error {
 	list, err := members(bytes.NewReader(b), maxFiles)
 	if err != nil {
 		return fmt.Errorf("files: %w", err)
+	}
+	if apps != nil {
+		z, err := gzip.NewReader(bytes.NewReader(apps))
+		if err != nil {
+			return fmt.Errorf("applications: %w", cut(err))
+		}
+		more, err := members(z, maxApps)
+		if err != nil {
+			return fmt.Errorf("applications: %w", err)
+		}
+		list = append(list, more...)
 	}
 	have := map[string][]byte{}
 	for _, m := range list {

@@ -45,8 +45,8 @@ func (p *Plan) Outline() []Layer {
 			out[i].Digest, out[i].DiffID, out[i].Size, out[i].Inflated = ociHash(r.DataHash), ociHash(r.DiffID), r.DataSize, r.InflatedSize
 		}
 	}
-	if p.hasTop() {
-		out = append(out, Layer{Kind: Top})
+	for _, l := range p.above() {
+		out = append(out, Layer{Kind: l.kind(), App: l.app})
 	}
 	return out
 }
@@ -57,7 +57,7 @@ func (p *Plan) NeedsPackages() bool { return p.opts.Compat }
 
 // hasTop tells whether what is in no package is a layer of its own.
 func (p *Plan) hasTop() bool {
-	return len(p.layers) == 0 || !p.single && len(p.top.items) > 0
+	return len(p.layers) == 0 && len(p.apps) == 0 || !p.single && len(p.top.items) > 0
 }
 
 // Check reads the inflated tar of layer i, of those that [Plan.Outline] lists
@@ -73,8 +73,8 @@ func (p *Plan) Check(i int, tar io.Reader) error {
 		return ErrUnknown
 	}
 	w := &walker{r: bufio.NewReaderSize(tar, 64<<10)}
-	if i == len(p.layers) {
-		if err := w.top(p); err != nil {
+	if n := i - len(p.layers); n >= 0 {
+		if err := w.top(p, p.above()[n]); err != nil {
 			return err
 		}
 		return w.end()
@@ -83,7 +83,7 @@ func (p *Plan) Check(i int, tar io.Reader) error {
 		return err
 	}
 	if p.single {
-		if err := w.top(p); err != nil {
+		if err := w.top(p, p.top); err != nil {
 			return err
 		}
 	}
@@ -181,8 +181,8 @@ func (w *walker) member(p *Plan, pkg int, m *member) error {
 	return w.content(&entries[m.content])
 }
 
-func (w *walker) top(p *Plan) error {
-	t, err := p.topTar()
+func (w *walker) top(p *Plan, l *topLayer) error {
+	t, err := p.t.tar(l)
 	if err != nil {
 		return err
 	}

@@ -65,16 +65,20 @@ func (c *counter) digest() v1.Hash {
 // gzipMembers are the sizes of the parts of a layer's tar that are compressed each
 // for itself.
 func (p *Plan) gzipMembers(i int) ([]int64, error) {
+	const end = int64(len(zeroBlocks))
 	var top int64
-	if i == len(p.layers) || p.single {
-		t, err := p.topTar()
+	if n := i - len(p.layers); n >= 0 || p.single {
+		from := p.top
+		if n >= 0 {
+			from = p.above()[n]
+		}
+		t, err := p.t.tar(from)
 		if err != nil {
 			return nil, err
 		}
 		top = t.size
 	}
-	const end = int64(len(zeroBlocks))
-	if i == len(p.layers) {
+	if i >= len(p.layers) {
 		return []int64{top + end}, nil
 	}
 	l := &p.layers[i]

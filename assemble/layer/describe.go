@@ -64,18 +64,21 @@ func (p *Plan) Describe() (*Description, error) {
 			d.Empty = append(d.Empty, r.Package.ID())
 		}
 	}
-	top, err := p.topTar()
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case p.single && len(p.layers) > 0:
+	if p.single && len(p.layers) > 0 {
+		top, err := p.t.tar(p.top)
+		if err != nil {
+			return nil, err
+		}
 		l := &d.Layers[len(d.Layers)-1]
 		l.Entries += len(top.items)
 		l.Inflated += top.size
-	case len(top.items) > 0 || len(p.layers) == 0:
-		d.Layers = append(d.Layers, LayerDescription{Kind: Top, Entries: len(top.items),
-			Whiteouts: len(p.top.whiteouts), Inflated: top.size + int64(len(zeroBlocks))})
+	}
+	for _, above := range p.above() {
+		l, err := p.describeAbove(above)
+		if err != nil {
+			return nil, err
+		}
+		d.Layers = append(d.Layers, l)
 	}
 	return d, nil
 }
@@ -147,8 +150,8 @@ func (p *Plan) Comment(i int) string {
 	if p.opts.Compat {
 		return "This is an apko single-layer image"
 	}
-	if i >= len(p.layers) {
-		return "everything that is not as its package has it"
+	if n := i - len(p.layers); n >= 0 {
+		return p.t.comment(p.above()[n])
 	}
 	l := &p.layers[i]
 	ids := make([]string, 0, len(l.packages))

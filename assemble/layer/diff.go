@@ -27,6 +27,7 @@ type target struct {
 	leader []int   // entry that holds the content: itself unless a hard link
 	linked [][]int // by leader: the hard links to it; nil when there are none
 	from   [][]int // by package: entries whose bytes or metadata come from it unchanged
+	apart  bool    // applications have layers of their own
 }
 
 // newTarget checks the tree and indexes it.
@@ -174,6 +175,8 @@ func (t *target) holds(p string, pkg, idx int) bool {
 type difference struct {
 	entries   []int    // of the tree; parents and hard-linked companions included
 	whiteouts []string // paths to delete
+	// apps are the entries of each application's layer, parents included.
+	apps [][]int
 	// stale are the nodes that stand where the tree has something else or
 	// nothing; not directories of which only the metadata differs.
 	stale []*node
@@ -205,6 +208,7 @@ func (t *target) diff(f *fsys) *difference {
 	}
 	t.completeLinks(f, in, d)
 	t.findExtra(f.root, "", d)
+	t.takeApps(in, d)
 	t.completeParents(in, d)
 	for i, ok := range in {
 		if ok {

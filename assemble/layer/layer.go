@@ -31,14 +31,17 @@ const (
 	Rewritten Kind = "rewritten" // a package's data section with some members left out or moved
 	Packed    Kind = "packed"    // several packages' segments, gzip members concatenated
 	Top       Kind = "top"       // everything else
+	App       Kind = "app"       // an application: what one entry of app brings
 	Base      Kind = "base"      // a layer of the base image, as it is; no plan writes one
 )
 
 // Layer is one finished layer of an image.
 type Layer struct {
 	Kind Kind
-	// Packages are positions in the tree's Packages, in order; empty for Top.
+	// Packages are positions in the tree's Packages, in order; empty for Top and App.
 	Packages []int
+	// App is what the layer's entries have as [rootfs.Entry.App]; 0 unless Kind is App.
+	App      int
 	Digest   v1.Hash // of the compressed blob: the layer's digest in the manifest
 	DiffID   v1.Hash // of the inflated tar
 	Size     int64   // compressed, bytes

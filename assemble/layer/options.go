@@ -38,8 +38,9 @@ const (
 type Options struct {
 	// Strategy defaults to PerPackage.
 	Strategy Strategy
-	// Budget is the largest number of layers, the top layer included. 0 means
-	// DefaultBudget. A budget of 1 is the strategy Single.
+	// Budget is the largest number of layers, the top layer and those of
+	// applications included. 0 means DefaultBudget. A budget of 1 is the strategy
+	// Single, and so is one that leaves no layer for packages.
 	Budget int
 	// Base are the layers of the image that the tree's base is, bottom to top.
 	// They count towards the budget; where they exceed it, MaxLayers is the
@@ -55,6 +56,8 @@ type Options struct {
 	// Compat writes one layer the way apko does, with apko's order, headers
 	// and compression; the other options do not apply. See WriteApko.
 	Compat bool
+
+	apps int // layers that applications need
 }
 
 // Assignment says which packages share a layer, for the lock.
@@ -98,13 +101,14 @@ func (o Options) normalised() (Options, error) {
 	return o, nil
 }
 
-// slots is the number of layers there may be between the base and the top layer.
+// slots is the number of layers there may be between the base and the top layer,
+// those of applications left out.
 func (o Options) slots() int {
 	room := min(o.Budget, MaxLayers) - len(o.Base)
 	if room < 1 {
 		room = MaxLayers - len(o.Base)
 	}
-	return room - 1
+	return max(room-1-o.apps, 0)
 }
 
 // applies reports whether a was made under the same rules as o.

@@ -25,6 +25,7 @@ type Plan struct {
 	shapes []shape // by package
 	layers []planned
 	top    *topLayer
+	apps   []*topLayer  // of the applications, above the top layer
 	fresh  map[int]bool // packages that began to follow the tree in this round
 	// single: the top layer's content is the end of the only layer.
 	single bool
@@ -80,7 +81,9 @@ func NewContext(ctx context.Context, tree *rootfs.Tree, o Options) (*Plan, error
 	if err != nil {
 		return nil, err
 	}
+	o.apps = t.countApps()
 	p := &Plan{opts: o, t: t, shapes: make([]shape, tree.Sources()), single: o.Strategy == Single || o.slots() == 0}
+	t.apart = !p.single && !o.Compat
 	switch {
 	case o.Compat && tree.Base != nil:
 		return nil, errors.New("layers as apko makes them: not possible on a base image")
@@ -193,6 +196,7 @@ func (p *Plan) settle(ctx context.Context) error {
 		}
 		p.compose()
 		p.top = p.t.topLayer(f, d, p.single)
+		p.apps = p.t.appLayers(d)
 		return p.verify(f)
 	}
 }
@@ -404,20 +408,22 @@ func (p *Plan) verify(f *fsys) error {
 	for _, w := range p.top.whiteouts {
 		f.whiteout(layer, w)
 	}
-	for i := range p.top.items {
-		if it := &p.top.items[i]; it.whiteout == "" {
-			f.apply(layer, &member{pkg: -1, idx: it.entry, entry: it.header, content: -1})
+	for n, l := range append([]*topLayer{p.top}, p.apps...) {
+		for i := range l.items {
+			if it := &l.items[i]; it.whiteout == "" {
+				f.apply(layer+n, &member{pkg: -1, idx: it.entry, entry: it.header, content: -1})
+			}
 		}
 	}
 	if len(f.conflicts) > 0 {
 		c := f.conflicts[0]
-		return fmt.Errorf("top layer: %s %s", p.t.tree.Entries[c.idx].Path, c.problem)
+		return fmt.Errorf("%s layer: %s %s", p.t.kindOf(c.idx), p.t.tree.Entries[c.idx].Path, c.problem)
 	}
 	d := p.t.diff(f)
 	if len(d.whiteouts) > 0 {
 		return fmt.Errorf("layers: %s: still there after unpacking", d.whiteouts[0])
 	}
-	for _, i := range d.entries {
+	for _, i := range slices.Concat(d.entries, slices.Concat(d.apps...)) {
 		if e := &p.t.tree.Entries[i]; e.Path != "" && e.Path != "." {
 			return fmt.Errorf("layers: %s: not as planned after unpacking", e.Path)
 		}

@@ -25,6 +25,7 @@ type topItem struct {
 type topLayer struct {
 	items     []topItem // in archive order
 	whiteouts []string
+	app       int // 1 more than the position of the application that it is of, 0 for the top layer
 }
 
 // topLayer orders what the top layer holds: by path, component by component,
@@ -49,12 +50,16 @@ func (t *target) topLayer(f *fsys, d *difference, single bool) *topLayer {
 			Path: dir + whiteoutPrefix + base, Type: apk.TypeFile, Mode: 0o644,
 		}})
 	}
-	slices.SortStableFunc(top.items, func(a, b topItem) int {
+	top.sort()
+	return top
+}
+
+func (l *topLayer) sort() {
+	slices.SortStableFunc(l.items, func(a, b topItem) int {
 		return cmp.Or(
 			cmp.Compare(linkLast(a.header), linkLast(b.header)),
 			rootfs.ComparePaths(a.header.Path, b.header.Path))
 	})
-	return top
 }
 
 func linkLast(e *apk.Entry) int {
@@ -80,6 +85,7 @@ func (t *target) headerOf(i int) *apk.Entry {
 // written.
 type topTar struct {
 	t       *target
+	kind    Kind
 	items   []topItem
 	headers [][]byte
 	size    int64  // bytes
@@ -99,15 +105,16 @@ func (l *planned) dirHeaders() ([]byte, error) {
 	return out, nil
 }
 
-// topTar makes the headers of the top layer, from metadata alone.
-func (p *Plan) topTar() (*topTar, error) {
-	out := &topTar{t: p.t, items: p.top.items}
+// tar makes the headers of the top layer or of an application's, from metadata
+// alone.
+func (t *target) tar(l *topLayer) (*topTar, error) {
+	out := &topTar{t: t, items: l.items, kind: l.kind()}
 	h := sha256.New()
 	for i := range out.items {
 		e := out.items[i].header
 		b, err := tarHeader(e)
 		if err != nil {
-			return nil, fmt.Errorf("top layer: %w", err)
+			return nil, fmt.Errorf("%s layer: %w", out.kind, err)
 		}
 		out.headers = append(out.headers, b)
 		h.Write(b)

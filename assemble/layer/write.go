@@ -78,11 +78,12 @@ func (p *Plan) WriteOthers(ctx context.Context, st *store.Store, have map[int]La
 			w.out[i].set(b)
 		}
 	}
-	if l, ok := have[len(p.layers)]; ok {
-		w.out = append(w.out, l)
-	} else if w.top != nil {
-		l := Layer{Kind: Top}
-		l.set(w.top)
+	for n, above := range p.above() {
+		l, ok := have[len(p.layers)+n]
+		if !ok {
+			l = Layer{Kind: above.kind(), App: above.app}
+			l.set(w.above[n])
+		}
 		w.out = append(w.out, l)
 	}
 	return w.out, nil
@@ -96,8 +97,8 @@ func (p *Plan) Key(i int) (string, error) {
 		return "", nil
 	}
 	w := &writer{p: p}
-	if i == len(p.layers) {
-		t, err := p.topTar()
+	if n := i - len(p.layers); n >= 0 {
+		t, err := p.t.tar(p.above()[n])
 		if err != nil {
 			return "", err
 		}
@@ -135,8 +136,12 @@ func (p *Plan) Needs(i int) []int {
 			}
 		}
 	}
-	if !p.opts.Compat && (i == len(p.layers) || p.single) {
-		for _, it := range p.top.items {
+	if !p.opts.Compat && (i >= len(p.layers) || p.single) {
+		from := p.top
+		if n := i - len(p.layers); n >= 0 {
+			from = p.above()[n]
+		}
+		for _, it := range from.items {
 			if it.entry < 0 || it.header.Type != apk.TypeFile || it.header.Size == 0 {
 				continue
 			}
@@ -160,8 +165,9 @@ type writer struct {
 	have map[int]Layer
 	out  []Layer
 	made []*blob // by layer: what is not verbatim
-	top  *blob
-	todo []packing
+	// above are the layers above those of packages, as far as they are made here.
+	above []*blob
+	todo  []packing
 }
 
 // blob is a finished layer blob.
@@ -224,13 +230,17 @@ func (w *writer) collect(g *errgroup.Group, ctx context.Context) error {
 	if err := w.planPacking(g, ctx, packed); err != nil {
 		return err
 	}
-	if _, given := w.have[len(w.p.layers)]; given || !w.p.hasTop() {
-		return nil
+	above := w.p.above()
+	w.above = make([]*blob, len(above))
+	for n, l := range above {
+		if _, given := w.have[len(w.p.layers)+n]; given {
+			continue
+		}
+		g.Go(func() (err error) {
+			w.above[n], err = w.aboveLayer(ctx, l)
+			return err
+		})
 	}
-	g.Go(func() (err error) {
-		w.top, err = w.topLayer(ctx)
-		return err
-	})
 	return nil
 }
 
@@ -268,8 +278,8 @@ func (w *writer) recipes(l *planned) ([]*recipe, error) {
 // blobKey is the key of the layer that is rewritten so.
 func (r *recipe) blobKey() string { return "rewritten\n" + compressor + "\n" + r.key() }
 
-// blobKey is the key of the top layer.
-func (t *topTar) blobKey() string { return "top\n" + compressor + "\n" + t.key }
+// blobKey is the key of the layer.
+func (t *topTar) blobKey() string { return string(t.kind) + "\n" + compressor + "\n" + t.key }
 
 // rewritten returns the layer of one package that is not taken as it is.
 func (w *writer) rewritten(ctx context.Context, r *recipe) (*blob, error) {
@@ -281,10 +291,10 @@ func (w *writer) rewritten(ctx context.Context, r *recipe) (*blob, error) {
 	})
 }
 
-// topLayer returns the top layer: from the store when it has it, except for a
-// small one, which is quicker to make.
-func (w *writer) topLayer(ctx context.Context) (*blob, error) {
-	t, err := w.p.topTar()
+// aboveLayer returns the top layer or an application's: from the store when it has
+// it, except for a small one, which is quicker to make.
+func (w *writer) aboveLayer(ctx context.Context, l *topLayer) (*blob, error) {
+	t, err := w.p.t.tar(l)
 	if err != nil {
 		return nil, err
 	}
@@ -435,7 +445,7 @@ func (w *writer) packing(layer int, recipes []*recipe) (packing, error) {
 		key.WriteString("\n" + r.key())
 	}
 	if w.p.single {
-		if t.top, err = w.p.topTar(); err != nil {
+		if t.top, err = w.p.t.tar(w.p.top); err != nil {
 			return t, err
 		}
 		key.WriteString("\ntop " + t.top.key)

@@ -53,7 +53,7 @@ func (b *builder) fill(e *Entry, n *node) {
 		e.Entry = *b.member(ino.pkg, ino.member)
 	}
 	e.Owner = b.ownerOf(n)
-	e.Derived = ino.derived
+	e.Derived, e.App = ino.derived, ino.app
 	e.Type, e.Mode, e.MTime, e.Link = ino.typ, ino.mode, ino.mtime, ino.link
 	if e.Package < 0 {
 		e.DevMajor, e.DevMinor = ino.major, ino.minor

@@ -49,7 +49,9 @@ type inode struct {
 	content []byte
 	changed bool // content is set, be it empty
 	// own is set when uid, gid and mode are not the package's any more.
-	own     bool
+	own bool
+	// app is 1 more than the position of the entry of app that it is of, 0 for none.
+	app     int
 	derived []string
 }
 

@@ -83,6 +83,7 @@ func Plan(ctx context.Context, in Input) (*Tree, error) {
 		b.baseDirectories,
 		b.packageSettings,
 		b.configFiles,
+		b.apps,
 		b.accounts,
 		b.settleOwners,
 		b.database,

@@ -70,6 +70,9 @@ type Entry struct {
 	apk.Entry
 	Owner Owner
 
+	// App is 1 more than the position in the configuration's app that the entry is
+	// of, and 0 for every other: it says in whose layer it travels.
+	App int
 	// Package and Member locate the bytes and the metadata that this entry was
 	// made from: Tree.Receipt(Package).Entries[Member]. Package is -1 for an
 	// entry that no package holds, len(Tree.Packages) for one of the base image.

@@ -46,7 +46,7 @@ func New(in Input) (*Graph, error) {
 		upstream: map[string]int{},
 	}
 	b.paths = sync.OnceValue(b.mapPaths)
-	for _, step := range []func() error{b.frame, b.addPackages, b.attribute, b.fillLayers, b.depend, b.merge, b.addSources, b.finish, b.Check} {
+	for _, step := range []func() error{b.frame, b.addPackages, b.attribute, b.fillLayers, b.depend, b.merge, b.addModules, b.addSources, b.finish, b.Check} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("sbom: %w", err)
 		}
@@ -179,7 +179,7 @@ func (b *builder) fillLayers() error {
 			contained[c] = true
 		}
 	}
-	top := b.layers[len(b.layers)-1]
+	top := b.fillApps(contained)
 	for i := range b.Components {
 		switch b.Components[i].Kind {
 		case KindPackage, KindConfig, KindGenerator:
@@ -189,6 +189,26 @@ func (b *builder) fillLayers() error {
 		}
 	}
 	return nil
+}
+
+// fillApps says what the layers of applications contain, and returns the layer that
+// everything is in that no other has.
+func (b *builder) fillApps(contained map[int]bool) (top int) {
+	top = b.layers[len(b.layers)-1]
+	for i := len(b.layers) - 1; i >= 0; i-- {
+		l := &b.input.Image.Layers[i]
+		if l.Kind != layer.App {
+			break
+		}
+		if i > 0 {
+			top = b.layers[i-1]
+		}
+		if at, ok := b.owners[appOwner(l.App)]; ok {
+			b.relate(b.layers[i], Contains, at)
+			contained[at] = true
+		}
+	}
+	return top
 }
 
 func (b *builder) layerComponent(i int) Component {

@@ -21,6 +21,7 @@ const (
 	KindConfig    Kind = "config"    // what a key of the configuration put into the image
 	KindGenerator Kind = "generator" // what a generator made: "installed-db", "ld.so.cache"
 	KindUpstream  Kind = "upstream"  // named by a package's embedded SBOM
+	KindModule    Kind = "module"    // of a language, in a file of an application
 	KindSource    Kind = "source"    // a file the image was made from
 )
 
@@ -108,7 +109,7 @@ type License struct {
 type Graph struct {
 	// Components are in a fixed order: image, system, base image, layers,
 	// packages of the base, packages in installation order, configuration, generators, what embedded SBOMs
-	// name, sources.
+	// name, modules of applications, sources.
 	Components    []Component
 	Relationships []Relationship // sorted
 	Licenses      []License      // sorted by ID

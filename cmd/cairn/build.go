@@ -288,7 +288,7 @@ func printStages(w io.Writer, res *assemble.Result) {
 func layerCounts(img assemble.ImageResult) string {
 	total := 0
 	var parts []string
-	for _, kind := range []string{"base", "verbatim", "rewritten", "packed", "top"} {
+	for _, kind := range []string{"base", "verbatim", "rewritten", "packed", "top", "app"} {
 		if n := img.Kinds[kind]; n > 0 {
 			total += n
 			parts = append(parts, fmt.Sprintf("%d %s", n, kind))

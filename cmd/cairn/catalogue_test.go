@@ -70,6 +70,38 @@ func TestCatalogueLoads(t *testing.T) {
 	}
 }
 
+// The examples load as they are, with what they bring, and their test files are of
+// it; make e2e-catalogue runs them.
+func TestExamplesLoad(t *testing.T) {
+	names, err := filepath.Glob(filepath.Join("..", "..", "configs", "examples", "*", "*.yaml"))
+	if err != nil || len(names) < 2 {
+		t.Fatal(names, err)
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, ".test.yaml") {
+			if _, err := imagetest.Load(name); err != nil {
+				t.Error(err)
+			}
+			continue
+		}
+		cfg, err := config.Load(name, config.Options{})
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if len(cfg.Warnings) > 0 || cfg.Accounts.RunAs != "65532" || len(cfg.App) == 0 {
+			t.Errorf("%s: %v, runs as %q, %d applications", name, cfg.Warnings, cfg.Accounts.RunAs, len(cfg.App))
+		}
+		for _, a := range cfg.App {
+			for _, e := range a.Tree.Entries {
+				if strings.Contains(e.Path, "__pycache__") || len(a.Tree.Entries) < 3 {
+					t.Errorf("%s: %q of %d", name, e.Path, len(a.Tree.Entries))
+				}
+			}
+		}
+	}
+}
+
 // Every entry has a test file, and every test file an entry: what it asks of the
 // configuration is what that says. What the images are is tested by make
 // e2e-catalogue.

@@ -112,7 +112,7 @@ var exitComment = regexp.MustCompile(`\s*# exit code (\d+)$`)
 // TestStories run the commands of documents in order, with the files that stand in
 // them, and compare what they print with what is shown.
 func TestStories(t *testing.T) {
-	for _, name := range []string{"verify", "publish", "receipts", "rebuild", "mirror", "slices", "twin", "from-scratch-to-signed"} {
+	for _, name := range []string{"verify", "publish", "receipts", "rebuild", "mirror", "slices", "app", "twin", "from-scratch-to-signed"} {
 		t.Run(name, func(t *testing.T) { tellStory(t, "../../docs/"+name+".md") })
 	}
 }

@@ -21,7 +21,8 @@ func (l *Lock) Stale(r Request) []string {
 	out = append(out, difference("repositories", old.Repositories, r.Repositories)...)
 	out = append(out, difference("keyring", old.Keyring, r.Keyring)...)
 	out = append(out, difference("archs", old.Architectures, r.Architectures)...)
-	out = append(out, fileDifference(old.Files, r.Files)...)
+	out = append(out, fileDifference("files", old.Files, r.Files)...)
+	out = append(out, fileDifference("app", old.App, r.App)...)
 	out = append(out, baseDifference(old.Base, r.Base)...)
 	out = append(out, sliceDifference(old.Slices, r.Slices)...)
 	if old.Layering != r.Layering {
@@ -65,7 +66,7 @@ func set(list []string) map[string]bool {
 	return m
 }
 
-func fileDifference(old, now []File) []string {
+func fileDifference(key string, old, now []File) []string {
 	var out []string
 	was := map[string]apk.SHA256{}
 	for _, f := range old {
@@ -76,14 +77,14 @@ func fileDifference(old, now []File) []string {
 		delete(was, f.Path)
 		switch {
 		case !ok:
-			out = append(out, "files: added "+f.Path)
+			out = append(out, key+": added "+f.Path)
 		case d != f.SHA256:
-			out = append(out, "files: content of "+f.Path+" changed")
+			out = append(out, fmt.Sprintf("%s: content of %s changed", key, f.Path))
 		}
 	}
 	for _, f := range old {
 		if _, gone := was[f.Path]; gone {
-			out = append(out, "files: removed "+f.Path)
+			out = append(out, key+": removed "+f.Path)
 		}
 	}
 	return out

@@ -161,7 +161,10 @@ type Request struct {
 	Keyring       []string `json:"keyring"`
 	Architectures []string `json:"architectures"`
 	Files         []File   `json:"files,omitempty"`
-	Layering      string   `json:"layering,omitempty"` // "package/100"
+	// App are the sources of the app key, by their paths in the image: the digests
+	// of what was read of each.
+	App      []File `json:"app,omitempty"`
+	Layering string `json:"layering,omitempty"` // "package/100"
 	// Slices are the packages of which slices were asked for.
 	Slices []Slice `json:"slices,omitempty"`
 	// Base is the base image, one per architecture.

@@ -146,11 +146,14 @@ func TestStaleSaysWhatChanged(t *testing.T) {
 	now.Keyring = nil
 	now.Architectures = []string{"aarch64", "x86_64"}
 	now.Files = []File{{Path: "/etc/motd", SHA256: digest(8)}, {Path: "/etc/new"}}
+	l.Cairn.Request.App = []File{{Path: "/srv/app", SHA256: digest(1)}, {Path: "/srv/old", SHA256: digest(2)}}
+	now.App = []File{{Path: "/srv/app", SHA256: digest(3)}, {Path: "/srv/new", SHA256: digest(2)}}
 	now.Layering = "origin/10"
 	want := []string{
 		"packages: added curl", "packages: removed app", "repositories: added https://other.org",
 		"keyring: removed k.rsa.pub", "archs: order changed",
 		"files: content of /etc/motd changed", "files: added /etc/new",
+		"app: content of /srv/app changed", "app: added /srv/new", "app: removed /srv/old",
 		"layering: locked package/100, now origin/10",
 	}
 	if diff := cmp.Diff(want, l.Stale(now)); diff != "" {

@@ -3,6 +3,7 @@ package sbom
 import (
 	"cmp"
 	"context"
+	"debug/buildinfo"
 	"encoding/json"
 	"errors"
 	"path"
@@ -75,6 +76,11 @@ func goModules(t *tree.Tree, e *apk.Entry) (out []Module, err error) {
 	if err != nil {
 		return nil, nil // not a Go program
 	}
+	return goList(info), nil
+}
+
+// goList are the modules that Go's linker wrote into a program.
+func goList(info *buildinfo.BuildInfo) (out []Module) {
 	add := func(name, version string) {
 		if name != "" {
 			out = append(out, module("golang", name, version))
@@ -88,7 +94,7 @@ func goModules(t *tree.Tree, e *apk.Entry) (out []Module, err error) {
 		}
 		add(d.Path, d.Version)
 	}
-	return out, nil
+	return out
 }
 
 // module makes the package URL.

@@ -159,7 +159,7 @@ func (p *prover) derivedLayer(ctx context.Context, l *LayerReport, at *position,
 	want.Digest, want.Size = at.desc.Digest, at.desc.Size
 	want.DiffID, want.Inflated = tar.DiffID, tar.Size
 	switch want.Kind {
-	case layer.Top:
+	case layer.Top, layer.App:
 		l.Proof = "derived again from configuration, lock and receipts: equal, byte for byte"
 	default:
 		l.Proof = fmt.Sprintf("derived again from the receipts of %d packages, each vouched for: equal", packages)

@@ -96,6 +96,9 @@ func (p *prover) restsOnContents() {
 	if n := len(p.config.Files); n > 0 && p.options.Lock.IsZero() {
 		p.notPinned("files: %d that the image's own kit brings are no package's\nhint: give --lockfile, or --config with the configuration that the image is to be from", n)
 	}
+	if n := len(p.config.App); n > 0 && p.options.Lock.IsZero() {
+		p.notPinned("app: %d that the image's own kit brings are no package's\nhint: give --lockfile, or --config with the configuration that the image is to be from", n)
+	}
 	if c := p.config.Certificates; c != nil && len(c.Additional) > 0 {
 		p.notPinned("certificates: %d that the image's own kit brings are no package's\nhint: give --config with the configuration that the image is to be from", len(c.Additional))
 	}

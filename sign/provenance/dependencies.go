@@ -167,6 +167,11 @@ func files(in *Input) []resource {
 	for _, f := range in.Config.SliceFiles() {
 		out = append(out, resource{Name: path.Base(f.Path), Digest: sum(f.Bytes), Annotations: map[string]any{"kind": "slice definitions", "path": f.Path}})
 	}
+	for i := range in.Config.App {
+		a := &in.Config.App[i]
+		out = append(out, resource{Name: path.Base(a.Path), Digest: sum(a.Tree.Archive()),
+			Annotations: map[string]any{"kind": "application", "path": a.Opened, "imagePath": a.Path}})
+	}
 	return out
 }
 

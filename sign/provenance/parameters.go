@@ -22,6 +22,8 @@ type external struct {
 	Files []imageFile `json:"files,omitempty"`
 	// Slices are the files that define slices of packages.
 	Slices []file `json:"slices,omitempty"`
+	// App are the sources of the app key; the digest is over the tree's archive.
+	App []imageFile `json:"app,omitempty"`
 	// IncludePaths are directories that files were looked for in.
 	IncludePaths  []string `json:"includePaths,omitempty"`
 	Architectures []string `json:"architectures"`
@@ -100,6 +102,10 @@ func externalOf(in *Input) (external, error) {
 	}
 	for _, f := range c.SliceFiles() {
 		e.Slices = append(e.Slices, file{Path: f.Path, Digest: sum(f.Bytes)})
+	}
+	for i := range c.App {
+		a := &c.App[i]
+		e.App = append(e.App, imageFile{Path: a.Path, Source: a.Opened, Digest: sum(a.Tree.Archive())})
 	}
 	for _, a := range c.Architectures() {
 		e.Architectures = append(e.Architectures, a.APK)

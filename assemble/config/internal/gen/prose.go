@@ -77,7 +77,8 @@ that include each other.
 
 The included configuration is the base, the including one completes it:
 
-- lists (repositories, keyring, packages, users, groups, paths, files, volumes)
+- lists (repositories, keyring, packages, users, groups, paths, files, app,
+  volumes)
   are joined, those of the base first;
 - ` + "`environment` and `annotations`" + ` are joined per name; the including
   configuration wins;
@@ -99,6 +100,24 @@ configuration, or from a local file whose digest the configuration states. Each
 is a component of its own in the lock and in the SBOM. A local file is looked up
 beside the configuration that names it and is at most 64 MiB; larger ones should
 be packages.
+
+## Applications
+
+` + "`app`" + ` puts a program of one's own on top of the packages: each entry is a
+directory, a tar archive or a file of the machine that becomes a path of the image,
+in a layer of its own above all others. docs/app.md shows how.
+
+What counts of a source are names, contents, symbolic links and whether files can
+be executed by their owner. Times, owners, the umask, hard links and the order in a
+directory do not, so that a checkout on another machine gives the same layer. Files
+have mode 0644 or 0755, directories 0755, unless ` + "`mode` and `dir-mode`" + ` say otherwise,
+and belong to ` + "`uid` and `gid`" + `. Symbolic links stay as they are and must point into
+the source; devices and sockets are refused. Together the sources are at most 192
+MiB; larger ones should be packages.
+
+A path that a package or ` + "`files`" + ` has already is an error, and so are entries that
+overlap. The digest of each source is in the lock, and a source that changed since
+makes the lock stale; ` + "`sha256`" + ` pins it in the configuration too.
 
 ## Signing keys
 

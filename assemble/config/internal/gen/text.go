@@ -43,7 +43,7 @@ var apkoTexts = map[string]string{
 	"contents.packages":             "The packages to install, with what they depend on: `name`, `name=1.2-r0` and the other operators (< > <= >= ~ ><), `name@tag`; `!name` keeps a package out. A mapping asks for parts of a package only: `{name: openssl, slice: libs}`.",
 	"contents.packages{}.name":      "The package, with operator, version and tag as above.",
 	"contents.packages{}.slice":     "The names of the slices that are wanted, one or a list. What they need comes with them; of everything else the package has, nothing is in the image.",
-	"contents.baseimage":            "An image to build upon, as in apko: its layers stay as they are, its packages count as installed, what is added goes into layers above. Excludes entrypoint, cmd, stop-signal, work-dir, accounts, environment, paths, annotations, files and layering.",
+	"contents.baseimage":            "An image to build upon, as in apko: its layers stay as they are, its packages count as installed, what is added goes into layers above. Excludes entrypoint, cmd, stop-signal, work-dir, accounts, environment, paths, annotations, files, app and layering.",
 
 	"contents.runtime_keyring[].name":    "The file name below /etc/apk/keys: letters, digits, `_`, `-` and `.`, not starting with `.`. No two entries have the same.",
 	"contents.runtime_keyring[].content": "The RSA public key in PEM form.",
@@ -93,7 +93,7 @@ func allTexts(dir string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	for typeName, prefix := range map[string]string{"Config": "", "File": "files[].", "Lint": "lint.", "TwinImage": "twin."} {
+	for typeName, prefix := range map[string]string{"Config": "", "File": "files[].", "App": "app[].", "Lint": "lint.", "TwinImage": "twin."} {
 		for name, text := range comments(file, typeName) {
 			texts[prefix+name] = text
 		}
