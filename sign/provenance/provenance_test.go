@@ -45,8 +45,9 @@ func built(t testing.TB) Input {
 	}
 	file("key.rsa.pub", string(key.PublicPEM()))
 	file("local.txt", "local\n")
+	file("slices.yaml", sliceText)
 	file("common.yaml", "contents: {repositories: ["+dir+"/repo], keyring: ["+dir+"/key.rsa.pub]}\n")
-	cfg, err := config.Load(file("image.yaml", "include: common.yaml\ncontents: {packages: [base]}\narchs: [x86_64]\nfiles:\n"+
+	cfg, err := config.Load(file("image.yaml", "include: common.yaml\nslices: slices.yaml\ncontents: {packages: [base]}\narchs: [x86_64]\nfiles:\n"+
 		"  - {path: /etc/inline, content: inline}\n  - {path: /etc/local, source: local.txt, sha256: "+sum([]byte("local\n"))["sha256"]+"}\n"), config.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -68,6 +69,9 @@ func built(t testing.TB) Input {
 	return Input{Result: r, Config: cfg, Options: o, Builder: "https://ci.example/builds", Invocation: "https://ci.example/runs/7",
 		Started: time.Unix(1700000100, 5).UTC(), Finished: time.Unix(1700000200, 0).UTC()}
 }
+
+// sliceText defines a slice that nobody asks for: the file is read all the same.
+const sliceText = "app: {bin: {paths: [usr/bin/app]}}\n"
 
 func predicateOf(t testing.TB, in Input) []byte {
 	t.Helper()
@@ -170,6 +174,7 @@ func TestExternalParametersAreComplete(t *testing.T) {
 		{[]any{"includes", 0, "digest"}, map[string]any{"sha256": sum(build.Config.Sources[1].Text)["sha256"]}},
 		{[]any{"files", 0}, map[string]any{"path": "/etc/inline", "digest": map[string]any{"sha256": sum([]byte("inline"))["sha256"]}}},
 		{[]any{"files", 1, "digest"}, map[string]any{"sha256": sum([]byte("local\n"))["sha256"]}},
+		{[]any{"slices", 0, "digest"}, map[string]any{"sha256": sum([]byte(sliceText))["sha256"]}},
 		{[]any{"architectures"}, []any{"x86_64", "aarch64"}},
 		{[]any{"lock", "given"}, false},
 		{[]any{"source"}, "https://git.example/team/app@" + revisionText},
@@ -211,7 +216,7 @@ func TestResolvedDependencies(t *testing.T) {
 			t.Errorf("%v: not pinned by a digest", d)
 		}
 	}
-	want := map[string]int{"package": 4, "index": 2, "key": 1, "configuration": 1, "include": 1, "inline file": 1, "file": 1, "source": 1}
+	want := map[string]int{"package": 4, "index": 2, "key": 1, "configuration": 1, "include": 1, "inline file": 1, "file": 1, "slice definitions": 1, "source": 1}
 	if !reflect.DeepEqual(kinds, want) {
 		t.Errorf("found %v, expected %v", kinds, want)
 	}

@@ -78,8 +78,7 @@ that include each other.
 The included configuration is the base, the including one completes it:
 
 - lists (repositories, keyring, packages, users, groups, paths, files, app,
-  volumes)
-  are joined, those of the base first;
+  volumes, slices, the twin's packages) are joined, those of the base first;
 - ` + "`environment` and `annotations`" + ` are joined per name; the including
   configuration wins;
 - of everything else (` + "`entrypoint`, `cmd`, `archs`, `layering`, `certificates`" + `…)
@@ -146,6 +145,8 @@ that a checkout that changes line ends does not make the lock stale.
   not closed, users and groups given twice with different values, a package and
   its opposite, a second YAML document.
 - ` + "`!name` and all operators of apk are understood in `packages`" + `.
+- An entry of ` + "`packages`" + ` may be a mapping that asks for parts of a package only
+  ([slices](slices.md)).
 - A tag that no repository has is an error.
 - ` + "`layering`" + ` has two more strategies, and ` + "`package`" + ` is the default.
 - Includes are also found beside the including configuration.
