@@ -19,11 +19,11 @@ const maxValues = 200_000
 // every value.
 type checker struct {
 	*report
-	file   string
-	count  int
-	opened map[*yaml.Node]bool // anchors being expanded
-	fatal  bool                // the document must not be decoded
-	short  shorthand
+	file    string
+	count   int
+	opened  map[*yaml.Node]bool // anchors being expanded
+	fatal   bool                // the document must not be decoded
+	entries entryNodes
 }
 
 // place is a value and the path it is shown by.
@@ -73,7 +73,6 @@ func (c *checker) value(at place, t *node) *mark {
 		}
 	case kindList:
 		if t.one && at.n.Kind == yaml.ScalarNode {
-			c.short.single = append(c.short.single, at.n)
 			m.items = []*mark{c.value(at, t.elem)}
 		} else if c.shape(at, yaml.SequenceNode, "a list") {
 			c.list(at, t, m)

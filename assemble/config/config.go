@@ -54,7 +54,7 @@ type Config struct {
 	// Slices are files that define parts of packages, relative to the configuration
 	// that names them, one or a list. Entries of contents.packages name the parts that
 	// are wanted; see [slices](slices.md).
-	Slices []string `yaml:"slices,omitempty" json:"slices,omitempty"`
+	Slices Texts `yaml:"slices,omitempty" json:"slices,omitempty"`
 	// Lint is what cairn lint is told of the image. Nothing of it is in the image.
 	Lint Lint `yaml:"lint,omitempty" json:"lint,omitzero"`
 	// Twin is what cairn twin puts into the image for debugging this one. Nothing of it

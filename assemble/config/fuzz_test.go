@@ -15,6 +15,8 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 )
 
+const fuzzSlices = "b: {c: {paths: [x]}}\nd: {c: {paths: [y], needs: [b/c]}}"
+
 // FuzzLoadBytes: no panic; an error names its place; what loads can be rendered
 // and loads again to the same.
 func FuzzLoadBytes(f *testing.F) {
@@ -29,8 +31,10 @@ func FuzzLoadBytes(f *testing.F) {
 			f.Add(file.Data)
 		}
 	}
-	o := in(map[string]string{"x": "x", "base/grand.yaml": "cmd: x", "image.yaml": "include: image.yaml", "1": "include: x"})
+	o := in(map[string]string{"x": "x", "base/grand.yaml": "cmd: x", "image.yaml": "include: image.yaml", "1": "include: x",
+		"s": fuzzSlices})
 	file := filepath.Join(f.TempDir(), "apko.yaml")
+	f.Add([]byte("contents: {packages: [a, &x {name: b, slice: &y c}, *x, {name: d, slice: [*y]}]}\nslices: s\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := LoadBytes("fuzz.yaml", data, o)
 		var e *Errors
@@ -52,7 +56,7 @@ func FuzzLoadBytes(f *testing.F) {
 
 // asApko compares with what apko makes of a configuration that it understands.
 func asApko(t *testing.T, file string, data []byte, c *Config) {
-	if c.Include != "" || len(c.Files) > 0 || c.Keyrings != nil || c.Format != "" || c.Contents.BaseImage != nil {
+	if c.Include != "" || len(c.Files) > 0 || c.Keyrings != nil || c.Format != "" || c.Contents.BaseImage != nil || len(c.Slices)+len(c.Sliced()) > 0 {
 		return
 	}
 	if err := os.WriteFile(file, data, 0o600); err != nil {
@@ -86,7 +90,7 @@ func again(t *testing.T, c *Config) {
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
-	next, err := LoadBytes("again.yaml", text, in(map[string]string{"x": "x"}))
+	next, err := LoadBytes("again.yaml", text, in(map[string]string{"x": "x", "s": fuzzSlices}))
 	if err != nil {
 		t.Fatalf("own YAML does not load: %v\n%s", err, text)
 	}
@@ -95,6 +99,9 @@ func again(t *testing.T, c *Config) {
 	opts := cmp.Options{cmpopts.EquateEmpty(), cmpopts.IgnoreFields(File{}, "Opened")}
 	if diff := cmp.Diff(want, next.ImageConfiguration, opts); diff != "" {
 		t.Fatalf("own YAML loads differently (-before +after):\n%s%s", diff, text)
+	}
+	if diff := cmp.Diff(c.Sliced(), next.Sliced(), opts); diff != "" {
+		t.Fatalf("own YAML asks for other slices (-before +after):\n%s%s", diff, text)
 	}
 	if diff := cmp.Diff(c.Files, next.Files, opts); diff != "" {
 		t.Fatalf("own YAML loads other files (-before +after):\n%s%s", diff, text)

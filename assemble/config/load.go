@@ -172,7 +172,7 @@ func (l *loader) decode(name string, doc *yaml.Node) *Config {
 	if ck.fatal {
 		return nil
 	}
-	sliced, err := ck.short.expand()
+	sliced, err := ck.entries.take()
 	c := &Config{marks: marks, sliced: sliced}
 	if err != nil && len(l.problems) == before {
 		l.add(Problem{File: name, Line: 1, Column: 1, Key: "configuration", Problem: "wrong type", Detail: err.Error(), Err: err})

@@ -17,8 +17,26 @@ import (
 
 // packageEntry is an entry of contents.packages that is a mapping.
 type packageEntry struct {
-	Name  string   `yaml:"name" json:"name"`
-	Slice []string `yaml:"slice" json:"slice"`
+	Name  string `yaml:"name" json:"name"`
+	Slice Texts  `yaml:"slice" json:"slice"`
+}
+
+// Texts is a list of texts for which a single one may stand.
+type Texts []string
+
+// UnmarshalYAML reads a list or a single text.
+func (t *Texts) UnmarshalYAML(n *yaml.Node) error {
+	var list []string
+	if n.Kind == yaml.ScalarNode {
+		list = make([]string, 1)
+		if err := n.Decode(&list[0]); err != nil {
+			return err
+		}
+	} else if err := n.Decode(&list); err != nil {
+		return err
+	}
+	*t = list
+	return nil
 }
 
 // Sliced is an entry of contents.packages that asks for parts of a package only.
@@ -58,37 +76,27 @@ func (c *Config) SliceFiles() []SliceFile { return c.sliceFiles }
 // none.
 func (c *Config) SliceDefinitions() *slice.Definitions { return c.sliceDefs }
 
-// shorthand is where a document says something in fewer words than the Go types.
-type shorthand struct {
-	entries []entryNode  // mappings among texts
-	single  []*yaml.Node // values where a list is expected
-}
+// entryNodes are the mappings of a document that stand for texts.
+type entryNodes []entryNode
 
 type entryNode struct {
 	node  *yaml.Node
 	index int // in its list
 }
 
-// expand writes the document out in the shape of the Go types, and returns what has
-// no place there.
-func (s *shorthand) expand() ([]Sliced, error) {
-	for _, n := range s.single {
-		if n.Kind == yaml.ScalarNode { // not yet: an anchor is there once
-			one := *n
-			one.Anchor = ""
-			*n = yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Anchor: n.Anchor, Line: n.Line, Column: n.Column, Content: []*yaml.Node{&one}}
-		}
-	}
+// take puts texts where mappings were, so that the document has the shape of the Go
+// types, and returns what has no place there.
+func (list entryNodes) take() ([]Sliced, error) {
 	var out []Sliced
-	read := make([]packageEntry, len(s.entries))
-	for i, e := range s.entries {
+	read := make([]packageEntry, len(list))
+	for i, e := range list {
 		if err := e.node.Decode(&read[i]); err != nil {
 			return nil, err
 		}
 		d, _ := parsePackage(read[i].Name)
 		out = append(out, Sliced{Index: e.index, Package: d.Name, Slices: read[i].Slice})
 	}
-	for i, e := range s.entries {
+	for i, e := range list {
 		*e.node = yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: read[i].Name, Line: e.node.Line, Column: e.node.Column}
 	}
 	return out, nil
@@ -98,7 +106,7 @@ func (s *shorthand) expand() ([]Sliced, error) {
 func (c *checker) entry(at place) {
 	_, last, _ := strings.Cut(at.path, "[")
 	if i, err := strconv.Atoi(strings.TrimSuffix(last, "]")); err == nil {
-		c.short.entries = append(c.short.entries, entryNode{at.n, i})
+		c.entries = append(c.entries, entryNode{at.n, i})
 	}
 }
 

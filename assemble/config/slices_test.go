@@ -119,7 +119,7 @@ func TestSlicedMistakes(t *testing.T) {
 
 // An entry that an alias repeats is read twice and changed once.
 func TestSlicedAlias(t *testing.T) {
-	c, err := LoadBytes("image.yaml", []byte("slices: &f slices.yaml\nwork-dir: /x\ncontents: {packages: [&a {name: zlib, slice: &l libs}, *a, {name: openssl, slice: *l}]}"),
+	c, err := LoadBytes("image.yaml", []byte("slices: &f slices.yaml\nannotations: {a: *f}\ncontents: {packages: [&a {name: zlib, slice: &l libs}, *a, {name: openssl, slice: *l}]}"),
 		in(map[string]string{"slices.yaml": sliceDefinitions}))
 	if err != nil {
 		t.Fatal(err)
