@@ -23,7 +23,7 @@ func TestTwin(t *testing.T) {
 	f := newFixture(t)
 	f.packages([]string{"x86_64", "aarch64"}, base(), lib(), app(), tool())
 	cfg := f.config("accounts: {run-as: 65532}\nannotations: {a: b}\nfiles:\n  - {path: /etc/own, content: own}\n")
-	ws := f.open("twin")
+	ws := f.open(t.TempDir())
 	before := f.buildWith(ws, cfg, Options{})
 	out, temp := filepath.Join(t.TempDir(), "twin"), t.TempDir()
 	t.Setenv("TMPDIR", temp)
@@ -56,7 +56,7 @@ func TestTwin(t *testing.T) {
 			t.Errorf("%s: annotations %v", img.Arch, a)
 		}
 	}
-	_, again, err := Twin(t.Context(), f.open("another"), cfg, TwinOptions{Options: Options{Lock: before.Lock}, Packages: []string{"tool"}})
+	_, again, err := Twin(t.Context(), f.open(t.TempDir()), cfg, TwinOptions{Options: Options{Lock: before.Lock}, Packages: []string{"tool"}})
 	if err != nil || again.Digest != twin.Digest {
 		t.Errorf("again: %v, %v", again, err)
 	}
@@ -69,7 +69,7 @@ func TestTwin(t *testing.T) {
 func TestTwinFails(t *testing.T) {
 	f := newFixture(t)
 	f.packages([]string{"x86_64", "aarch64"}, base(), lib(), app(), tool(apk.Dependency{Name: "lib", Op: apk.OpGreater, Version: "99"}))
-	cfg, ws := f.config(""), f.open("twin")
+	cfg, ws := f.config(""), f.open(t.TempDir())
 	if _, _, err := Twin(t.Context(), ws, cfg, TwinOptions{Packages: []string{"tool"}}); err == nil {
 		t.Error("a tool that does not fit: accepted")
 	}
