@@ -130,12 +130,11 @@ func whole(ctx context.Context, tree *rootfs.Tree, root string) error {
 				if err := unix.Fstatat(dir, e.Path, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 					return err
 				}
-				kind, ok := map[apk.EntryType]uint32{apk.TypeDir: unix.S_IFDIR, apk.TypeSymlink: unix.S_IFLNK, apk.TypeFile: unix.S_IFREG, apk.TypeHardlink: unix.S_IFREG}[e.Type]
 				size := e.Size
 				if e.Content != nil {
 					size = int64(len(e.Content))
 				}
-				if !ok || st.Mode&unix.S_IFMT != kind || e.Type == apk.TypeFile && (st.Size != size || st.Mode&0o7777 != uint32(e.Mode)&0o7777) {
+				if st.Mode&unix.S_IFMT != kindOf(e.Type) || e.Type == apk.TypeFile && (st.Size != size || st.Mode&0o7777 != uint32(e.Mode)&0o7777) {
 					return fmt.Errorf("guest: %s: is not what it was made as", e.Path)
 				}
 			}
@@ -143,6 +142,17 @@ func whole(ctx context.Context, tree *rootfs.Tree, root string) error {
 		})
 	}
 	return g.Wait()
+}
+
+// kindOf is the kind of file that an entry is on the disk.
+func kindOf(t apk.EntryType) uint32 {
+	switch t {
+	case apk.TypeDir:
+		return unix.S_IFDIR
+	case apk.TypeSymlink:
+		return unix.S_IFLNK
+	}
+	return unix.S_IFREG
 }
 
 // clean removes the guests that nobody has used for the longest time.

@@ -35,11 +35,11 @@ var toolchain = strings.Fields("bash coreutils gcc g++ libc6-dev make binutils s
 // workshop has a repository of Debian's packages, and seeds that give them the names
 // that definitions know.
 type workshop struct {
-	t                 *testing.T
-	dir               string
-	debian, key       string // repository, and the key of its index
-	signing           string // private key of what is built
-	repositories, all []string
+	t            *testing.T
+	dir          string
+	debian, key  string // repository, and the key of its index
+	signing      string // private key of what is built
+	repositories []string
 }
 
 func newWorkshop(t *testing.T) *workshop {
