@@ -228,7 +228,7 @@ func OfSBOM(name string, raw []byte, o Options) (*Inventory, error) {
 		inv.Packages = append(inv.Packages, advisory.Package{Name: p.Name, Version: p.Version, Origin: q["origin"], Arch: q["arch"], PURL: text})
 	}
 	if others > 0 {
-		inv.note(fmt.Sprintf("%d components of other kinds: those that a package holds are judged by the package's advisories", others))
+		inv.note(fmt.Sprintf("%d components of other kinds: one inside a package is judged by the package's advisories, any other by nothing", others))
 	}
 	return inv, nil
 }
