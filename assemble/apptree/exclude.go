@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path"
 	"strings"
+
+	"github.com/cairn-dev/cairn/assemble/glob"
 )
 
 // matcher tells what is left out.
@@ -46,34 +48,10 @@ func (m *matcher) excludes(p string) bool {
 	parts := strings.Split(p, "/")
 	for n := 1; n <= len(parts); n++ {
 		for _, pattern := range m.patterns {
-			if matches(pattern, parts[:n]) {
+			if glob.Match(pattern, parts[:n]) {
 				return true
 			}
 		}
 	}
 	return false
-}
-
-// matches compares components by a table, so that many ** do not take long.
-func matches(pattern, parts []string) bool {
-	can := make([]bool, len(parts)+1) // the pattern so far fits the first n parts
-	can[0] = true
-	for _, want := range pattern {
-		next := make([]bool, len(parts)+1)
-		if want == "**" {
-			reached := false
-			for n := range can {
-				reached = reached || can[n]
-				next[n] = reached
-			}
-		} else {
-			for n, part := range parts {
-				if can[n] {
-					next[n+1], _ = path.Match(want, part) // checked already
-				}
-			}
-		}
-		can = next
-	}
-	return can[len(parts)]
 }

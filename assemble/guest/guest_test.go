@@ -19,6 +19,7 @@ import (
 	"github.com/cairn-dev/cairn/assemble/rootfs"
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/apk/apktest"
+	"github.com/cairn-dev/cairn/packages/disk"
 	"github.com/cairn-dev/cairn/packages/store"
 )
 
@@ -54,7 +55,7 @@ func tempDir(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	t.Cleanup(func() {
-		if err := remove(dir); err != nil {
+		if err := disk.RemoveAll(dir); err != nil {
 			t.Error(err)
 		}
 	})

@@ -19,6 +19,7 @@ import (
 
 	"github.com/cairn-dev/cairn/assemble/rootfs"
 	"github.com/cairn-dev/cairn/packages/apk"
+	"github.com/cairn-dev/cairn/packages/disk"
 	"github.com/cairn-dev/cairn/packages/store"
 )
 
@@ -40,7 +41,7 @@ func Shared(ctx context.Context, tree *rootfs.Tree, st *store.Store, cache, dir 
 	name := filepath.Join(dir, identity(tree))
 	root = filepath.Join(name, "root")
 	for {
-		lock, err := locked(ctx, name+".lock", unix.LOCK_SH)
+		lock, err := disk.Lock(ctx, name+".lock", unix.LOCK_SH)
 		if err != nil {
 			return "", nil, err
 		}
@@ -56,7 +57,7 @@ func Shared(ctx context.Context, tree *rootfs.Tree, st *store.Store, cache, dir 
 		if err := lock.Close(); err != nil {
 			return "", nil, err
 		}
-		if lock, err = locked(ctx, name+".lock", unix.LOCK_EX); err != nil {
+		if lock, err = disk.Lock(ctx, name+".lock", unix.LOCK_EX); err != nil {
 			return "", nil, err
 		}
 		if whole(ctx, tree, root) != nil {
@@ -81,13 +82,13 @@ func remake(ctx context.Context, tree *rootfs.Tree, st *store.Store, cache, name
 		err = Make(ctx, tree, st, cache, filepath.Join(temp, "root"))
 	}
 	if err == nil {
-		err = remove(name)
+		err = disk.RemoveAll(name)
 	}
 	if err == nil {
 		err = os.Rename(temp, name)
 	}
 	if err != nil {
-		return errors.Join(err, remove(temp))
+		return errors.Join(err, disk.RemoveAll(temp))
 	}
 	return nil
 }
@@ -174,51 +175,11 @@ func clean(dir string) error {
 			continue // another process removed it
 		}
 		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-			err = errors.Join(remove(strings.TrimSuffix(l, ".lock")), os.Remove(l))
+			err = errors.Join(disk.RemoveAll(strings.TrimSuffix(l, ".lock")), os.Remove(l))
 		}
 		if err = errors.Join(err, f.Close()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
 	return nil
-}
-
-// remove removes a guest, in which directories may forbid to write to them.
-func remove(name string) error {
-	if os.Geteuid() != 0 {
-		_ = filepath.WalkDir(name, func(path string, d fs.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				_ = os.Chmod(path, 0o700)
-			}
-			return nil
-		})
-	}
-	return os.RemoveAll(name)
-}
-
-// locked opens a file that stays where it is while it is locked.
-func locked(ctx context.Context, name string, how int) (*os.File, error) {
-	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
-		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
-		if err != nil {
-			return nil, err
-		}
-		if err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB); err == nil {
-			is, err1 := f.Stat()
-			at, err2 := os.Stat(name)
-			if err1 == nil && err2 == nil && os.SameFile(is, at) {
-				return f, nil
-			}
-		} else if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())
-		}
-		if err := f.Close(); err != nil {
-			return nil, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("lock %s: %w", name, context.Cause(ctx))
-		case <-time.After(wait):
-		}
-	}
 }

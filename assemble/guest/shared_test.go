@@ -11,9 +11,11 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/apk/apktest"
+	"github.com/cairn-dev/cairn/packages/disk"
 )
 
 func TestShared(t *testing.T) {
@@ -138,8 +140,7 @@ func TestSharedWaits(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	const exclusive = 2 // LOCK_EX: another process makes it
-	lock, err := locked(t.Context(), name, exclusive)
+	lock, err := disk.Lock(t.Context(), name, unix.LOCK_EX)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"path"
 	"strings"
+
+	"github.com/cairn-dev/cairn/assemble/glob"
 )
 
 // maxPattern bounds a pattern, in bytes.
@@ -58,32 +60,5 @@ func (p *Pattern) Match(file string, dir bool) bool {
 	if dir && !p.dir && p.names[len(p.names)-1] != "**" || p.dir && !dir {
 		return false
 	}
-	names := strings.Split(file, "/")
-	// Where a "**" is, and what it has taken so far: going back to the last one is
-	// enough, as for "*" in a name.
-	at, star, taken := 0, -1, 0
-	for i := 0; i < len(names); {
-		switch {
-		case at < len(p.names) && p.names[at] == "**":
-			star, taken = at, i
-			at++
-		case at < len(p.names) && matchName(p.names[at], names[i]):
-			at++
-			i++
-		case star >= 0:
-			taken++
-			at, i = star+1, taken
-		default:
-			return false
-		}
-	}
-	for at < len(p.names) && p.names[at] == "**" {
-		at++
-	}
-	return at == len(p.names)
-}
-
-func matchName(pattern, name string) bool {
-	ok, _ := path.Match(pattern, name) // ParsePattern has refused bad ones
-	return ok
+	return glob.Match(p.names, strings.Split(file, "/"))
 }

@@ -18,7 +18,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,6 +29,7 @@ import (
 	"github.com/cairn-dev/cairn/packages/build/runner"
 	"github.com/cairn-dev/cairn/packages/build/source"
 	"github.com/cairn-dev/cairn/packages/definition"
+	"github.com/cairn-dev/cairn/packages/disk"
 	"github.com/cairn-dev/cairn/packages/distro"
 	"github.com/cairn-dev/cairn/packages/repository"
 )
@@ -278,21 +278,7 @@ func (w *work) close() error {
 	if w.set != nil {
 		errs = append(errs, w.set.Close())
 	}
-	return errors.Join(append(errs, removeAll(w.dir))...)
-}
-
-// removeAll removes a directory, also one in which a build took away its rights.
-func removeAll(dir string) error {
-	if os.RemoveAll(dir) == nil {
-		return nil
-	}
-	_ = filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
-		if e != nil && e.IsDir() {
-			_ = os.Chmod(name, 0o700)
-		}
-		return nil
-	})
-	return os.RemoveAll(dir)
+	return errors.Join(append(errs, disk.RemoveAll(w.dir))...)
 }
 
 // out is the directory that becomes a package.

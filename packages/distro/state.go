@@ -10,11 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/cairn-dev/cairn/packages/apk"
+	"github.com/cairn-dev/cairn/packages/disk"
 )
 
 // recordFormat is the version of the records' form. Those of another are not
@@ -127,7 +127,7 @@ func (s *state) write(r *record) (err error) {
 // workspace makes the directory for the builds of this run, and removes those of
 // runs that ended without doing so. Each run holds a lock in its own.
 func (s *state) workspace(ctx context.Context) (dir string, end func() error, err error) {
-	all, err := lock(ctx, filepath.Join(s.work, "lock"))
+	all, err := disk.Lock(ctx, filepath.Join(s.work, "lock"), unix.LOCK_EX)
 	if err != nil {
 		return "", nil, err
 	}
@@ -146,7 +146,7 @@ func (s *state) workspace(ctx context.Context) (dir string, end func() error, er
 	if dir, err = os.MkdirTemp(s.work, "run-"); err != nil {
 		return "", nil, err
 	}
-	own, err := lock(ctx, filepath.Join(dir, "lock"))
+	own, err := disk.Lock(ctx, filepath.Join(dir, "lock"), unix.LOCK_EX)
 	if err != nil {
 		return "", nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -167,26 +167,4 @@ func removeDead(dir string) error {
 		return fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
 	return os.RemoveAll(dir)
-}
-
-// lock takes an exclusive lock that ends with the process at the latest.
-func lock(ctx context.Context, name string) (*os.File, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return f, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), f.Close())
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
 }

@@ -15,7 +15,10 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/cairn-dev/cairn/packages/apk"
+	"github.com/cairn-dev/cairn/packages/disk"
 )
 
 // SigningKey signs indexes.
@@ -176,11 +179,11 @@ func (k SigningKey) sign(b []byte) (apk.MemberFile, error) {
 //
 // An existing file is not verified: who may write the directory may replace it.
 func UpdateIndex(ctx context.Context, path string, o WriteOptions, change func([]*apk.Package) ([]*apk.Package, error)) (err error) {
-	unlock, err := lockFile(ctx, path+".lock")
+	lock, err := disk.Lock(ctx, path+".lock", unix.LOCK_EX)
 	if err != nil {
 		return fmt.Errorf("index %s: %w", path, err)
 	}
-	defer func() { err = errors.Join(err, unlock()) }()
+	defer func() { err = errors.Join(err, lock.Close()) }()
 	packages, description, err := readPackages(path)
 	if err != nil {
 		return fmt.Errorf("index %s: %w", path, err)

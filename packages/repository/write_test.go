@@ -19,9 +19,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/apk/apktest"
+	"github.com/cairn-dev/cairn/packages/disk"
 )
 
 func ids(ix *Index) (out []string) {
@@ -252,7 +254,7 @@ func TestUpdateIndexKeepsWhatItHas(t *testing.T) {
 
 func TestUpdateIndexWaitsNoLongerThanItsContext(t *testing.T) {
 	name := filepath.Join(t.TempDir(), IndexFile)
-	unlock, err := lockFile(ctx, name+".lock")
+	lock, err := disk.Lock(ctx, name+".lock", unix.LOCK_EX)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +262,7 @@ func TestUpdateIndexWaitsNoLongerThanItsContext(t *testing.T) {
 	defer cancel()
 	err = UpdateIndex(short, name, WriteOptions{}, add(pkg("a", "1")))
 	wantError(t, err, "index "+name+": lock "+name+".lock: context deadline exceeded")
-	if err := unlock(); err != nil {
+	if err := lock.Close(); err != nil {
 		t.Error(err)
 	}
 	if err := UpdateIndex(ctx, name, WriteOptions{}, add(pkg("a", "1"))); err != nil {
