@@ -3,8 +3,6 @@ package config
 import (
 	"errors"
 	"io/fs"
-	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/cairn-dev/cairn/assemble/apptree"
@@ -52,14 +50,9 @@ func (l *loader) readApp(name string, c *Config, i int) {
 		return // reported already
 	}
 	fail := func(key, problem, detail, hint string, err error) {
-		at, _ := c.marks.at("app", index(i), key)
-		l.add(Problem{File: at.file, Line: at.line, Column: at.col, Key: keyPath("app", index(i), key),
-			Problem: problem, Detail: detail, Hint: hint, Err: err})
+		l.addAt(c, Problem{Problem: problem, Detail: detail, Hint: hint, Err: err}, "app", index(i), key)
 	}
-	a.Opened = a.Source
-	if !filepath.IsAbs(a.Source) {
-		a.Opened = filepath.Join(filepath.Dir(name), a.Source)
-	}
+	a.Opened = beside(name, a.Source)
 	for _, p := range a.Exclude {
 		if apptree.CheckPattern(p) != nil {
 			return // reported already
@@ -67,7 +60,7 @@ func (l *loader) readApp(name string, c *Config, i int) {
 	}
 	tree, err := l.openApp(a)
 	if err != nil {
-		fail("source", "not readable", "found "+strconv.Quote(shorten(a.Opened))+": "+pathCause(err).Error(), appHint(err), err)
+		fail("source", "not readable", notReadable(a.Opened, err), appHint(err), err)
 		return
 	}
 	a.Tree = tree

@@ -22,9 +22,7 @@ func (l *loader) readFiles(name string, c *Config) {
 func (l *loader) readFile(name string, c *Config, i int) {
 	f := &c.Files[i]
 	fail := func(key, problem, detail, hint string, err error) {
-		at, _ := c.marks.at("files", index(i), key)
-		l.add(Problem{File: at.file, Line: at.line, Column: at.col, Key: keyPath("files", index(i), key),
-			Problem: problem, Detail: detail, Hint: hint, Err: err})
+		l.addAt(c, Problem{Problem: problem, Detail: detail, Hint: hint, Err: err}, "files", index(i), key)
 	}
 	switch {
 	case f.Content != nil:
@@ -32,13 +30,10 @@ func (l *loader) readFile(name string, c *Config, i int) {
 	case f.Source == "" || strings.Contains(f.Source, "://"):
 		return // reported already
 	default:
-		f.Opened = f.Source
-		if !filepath.IsAbs(f.Source) {
-			f.Opened = filepath.Join(filepath.Dir(name), f.Source)
-		}
+		f.Opened = beside(name, f.Source)
 		data, err := l.readLocal(f.Opened)
 		if err != nil {
-			fail("source", "not readable", "found "+strconv.Quote(shorten(f.Opened))+": "+pathCause(err).Error(), "", err)
+			fail("source", "not readable", notReadable(f.Opened, err), "", err)
 			return
 		}
 		f.Bytes = data
@@ -54,6 +49,25 @@ func (l *loader) readFile(name string, c *Config, i int) {
 	if err == nil && want != found {
 		fail("sha256", "content differs", "found "+found.Hex()+", expected "+want.Hex(), "", nil)
 	}
+}
+
+// addAt adds a problem of a value of a configuration, with its place.
+func (l *loader) addAt(c *Config, p Problem, key ...string) {
+	at, _ := c.marks.at(key...)
+	p.File, p.Line, p.Column, p.Key = at.file, at.line, at.col, keyPath(key...)
+	l.add(p)
+}
+
+// beside is where a file is that a configuration names: relative to the configuration.
+func beside(config, file string) string {
+	if filepath.IsAbs(file) {
+		return file
+	}
+	return filepath.Join(filepath.Dir(config), file)
+}
+
+func notReadable(file string, err error) string {
+	return "found " + strconv.Quote(shorten(file)) + ": " + pathCause(err).Error()
 }
 
 func (l *loader) readLocal(name string) ([]byte, error) {

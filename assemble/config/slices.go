@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -120,23 +119,17 @@ func checkEntry(o object) {
 // readSlices reads the definitions that one configuration names.
 func (l *loader) readSlices(name string, c *Config) {
 	for i, file := range c.Slices {
-		at, _ := c.marks.at("slices", index(i))
-		fail := func(problem, detail string, err error) {
-			l.add(Problem{File: at.file, Line: at.line, Column: at.col, Key: keyPath("slices", index(i)), Problem: problem, Detail: detail, Err: err})
-		}
 		if file == "" || strings.Contains(file, "://") {
 			continue // reported already
 		}
-		if !filepath.IsAbs(file) {
-			file = filepath.Join(filepath.Dir(name), file)
-		}
+		file = beside(name, file)
 		f, err := l.Open(file)
 		var data []byte
 		if err == nil {
 			data, err = readAll(f, slice.MaxFileSize, true)
 		}
 		if err != nil {
-			fail("not readable", "found "+strconv.Quote(shorten(file))+": "+pathCause(err).Error(), err)
+			l.addAt(c, Problem{Problem: "not readable", Detail: notReadable(file, err), Err: err}, "slices", index(i))
 			continue
 		}
 		l.opened(file)

@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -117,7 +116,7 @@ func (m *maker) fill(ctx context.Context) error {
 // have tells whether the cache has a file, and whole.
 func (m *maker) have(e *rootfs.Entry) bool {
 	fi, err := os.Lstat(m.key(e))
-	return err == nil && fi.Mode() == modeOf(e) && fi.Size() == e.Size
+	return err == nil && fi.Mode() == apk.FileMode(e.Mode) && fi.Size() == e.Size
 }
 
 // content is the member that has the bytes of a member: itself, or what a hard link
@@ -223,24 +222,13 @@ func (m *maker) write(e *rootfs.Entry, src io.Reader) (string, error) {
 		err = f.Chown(int(e.UID), int(e.GID))
 	}
 	if err == nil {
-		err = f.Chmod(modeOf(e))
+		err = f.Chmod(apk.FileMode(e.Mode))
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		os.Remove(f.Name())
 		return "", err
 	}
 	return f.Name(), nil
-}
-
-// modeOf is an entry's mode as Go has it.
-func modeOf(e *rootfs.Entry) fs.FileMode {
-	mode := fs.FileMode(e.Mode & 0o777)
-	for bit, flag := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
-		if uint32(e.Mode)&bit != 0 {
-			mode |= flag
-		}
-	}
-	return mode
 }
 
 // place makes the directory: all entries, and directories' modes at the end.
@@ -294,7 +282,7 @@ func (m *maker) place(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := os.Chmod(to, modeOf(&e)); err != nil {
+		if err := os.Chmod(to, apk.FileMode(e.Mode)); err != nil {
 			return err
 		}
 	}
@@ -342,7 +330,7 @@ func (m *maker) file(e *rootfs.Entry, to string) error {
 		}
 	}
 	if err == nil {
-		err = out.Chmod(modeOf(e))
+		err = out.Chmod(apk.FileMode(e.Mode))
 	}
 	return errors.Join(err, out.Close())
 }

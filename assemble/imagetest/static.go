@@ -88,13 +88,7 @@ func of(n *files.Node) string {
 
 // FileMode is a path's type and mode as Go spells them.
 func FileMode(n *files.Node) fs.FileMode {
-	m := fs.FileMode(n.Mode & 0o777)
-	for bit, flag := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
-		if n.Mode&bit != 0 {
-			m |= flag
-		}
-	}
-	return m | map[apk.EntryType]fs.FileMode{apk.TypeDir: fs.ModeDir, apk.TypeSymlink: fs.ModeSymlink, apk.TypeFIFO: fs.ModeNamedPipe,
+	return apk.FileMode(n.Mode) | map[apk.EntryType]fs.FileMode{apk.TypeDir: fs.ModeDir, apk.TypeSymlink: fs.ModeSymlink, apk.TypeFIFO: fs.ModeNamedPipe,
 		apk.TypeBlock: fs.ModeDevice, apk.TypeChar: fs.ModeDevice | fs.ModeCharDevice}[n.Type]
 }
 

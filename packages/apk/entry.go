@@ -1,5 +1,7 @@
 package apk
 
+import "io/fs"
+
 // EntryType is the kind of a file system entry. The values are stable: receipts
 // store them.
 type EntryType byte
@@ -61,4 +63,19 @@ type ELF struct {
 	Interp  string
 	Needed  []string
 	RunPath []string // DT_RUNPATH or DT_RPATH, split
+}
+
+// FileMode is a mode of an [Entry] as Go has it: permission and special bits, no type.
+func FileMode(mode uint32) fs.FileMode {
+	out := fs.FileMode(mode & 0o777)
+	if mode&0o4000 != 0 {
+		out |= fs.ModeSetuid
+	}
+	if mode&0o2000 != 0 {
+		out |= fs.ModeSetgid
+	}
+	if mode&0o1000 != 0 {
+		out |= fs.ModeSticky
+	}
+	return out
 }
