@@ -168,16 +168,22 @@ func (b *packageBuildFlags) builder(ctx context.Context, a *app, ws *packages.Wo
 	if err != nil {
 		return nil, nil, err
 	}
+	repositories := buildRepositories(indexes)
 	if b.runner == "host" {
 		bo.Runner = runner.Host{}
-		return &bo, buildRepositories(indexes), nil
+		return &bo, repositories, nil
 	}
-	repositories := buildRepositories(indexes)
+	loaded := map[string][]*repository.Index{} // many definitions bring the same
 	for _, d := range builds {
 		c := &d.Environment.Contents
-		own, err := ws.Indexes(ctx, packages.Request{Repositories: slices.Concat(c.BuildRepositories, c.Repositories), Keyring: slices.Concat(c.Keyring, b.keyring), Unsafe: unsafe}, arch)
-		if err != nil {
-			return nil, nil, fmt.Errorf("%s: environment.contents: %w", d.File, err)
+		r := packages.Request{Repositories: slices.Concat(c.BuildRepositories, c.Repositories), Keyring: slices.Concat(c.Keyring, b.keyring), Unsafe: unsafe}
+		key := fmt.Sprintf("%q %q", r.Repositories, r.Keyring)
+		own, ok := loaded[key]
+		if !ok {
+			if own, err = ws.Indexes(ctx, r, arch); err != nil {
+				return nil, nil, fmt.Errorf("%s: environment.contents: %w", d.File, err)
+			}
+			loaded[key] = own
 		}
 		for _, r := range buildRepositories(own) {
 			r.For = d.Package.Name
@@ -321,7 +327,7 @@ func (g *guests) image(ctx context.Context, tree *rootfs.Tree, arch string, out 
 		l := &written[i]
 		layers = append(layers, buildkit.Layer{Digest: l.Digest.String(), DiffID: l.DiffID.String(), Size: l.Size, Open: l.Open})
 	}
-	out.Root, out.Layout, out.Arch = "", g.layout, arch
+	out.Layout, out.Arch = g.layout, arch
 	out.Image, err = buildkit.WriteImage(ctx, g.layout, out.Arch, layers)
 	return err
 }

@@ -169,7 +169,7 @@ func files(in *Input) []resource {
 	}
 	for i := range in.Config.App {
 		a := &in.Config.App[i]
-		out = append(out, resource{Name: path.Base(a.Path), Digest: sum(a.Tree.Archive()),
+		out = append(out, resource{Name: path.Base(a.Path), Digest: digestSet{"sha256": a.Tree.Digest().Hex()},
 			Annotations: map[string]any{"kind": "application", "path": a.Opened, "imagePath": a.Path}})
 	}
 	return out

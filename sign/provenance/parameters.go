@@ -105,7 +105,7 @@ func externalOf(in *Input) (external, error) {
 	}
 	for i := range c.App {
 		a := &c.App[i]
-		e.App = append(e.App, imageFile{Path: a.Path, Source: a.Opened, Digest: sum(a.Tree.Archive())})
+		e.App = append(e.App, imageFile{Path: a.Path, Source: a.Opened, Digest: digestSet{"sha256": a.Tree.Digest().Hex()}})
 	}
 	for _, a := range c.Architectures() {
 		e.Architectures = append(e.Architectures, a.APK)
