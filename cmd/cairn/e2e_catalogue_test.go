@@ -176,13 +176,7 @@ func TestCatalogueTwins(t *testing.T) {
 				e.load(w.path(file))
 				e.removeAfter(image)
 			}
-			layers := func(image string) (list []string) {
-				if err := json.Unmarshal([]byte(e.docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", image)), &list); err != nil {
-					t.Fatal(err)
-				}
-				return list
-			}
-			below, all := layers("twin-of:e2e"), layers("twin:e2e")
+			below, all := e.inspect("twin-of:e2e").RootFS.Layers, e.inspect("twin:e2e").RootFS.Layers
 			if len(all) <= len(below) || !slices.Equal(all[:len(below)], below) {
 				t.Errorf("layers %v, expected those of the image first: %v", all, below)
 			}
@@ -236,21 +230,9 @@ func TestCatalogueNewcomer(t *testing.T) {
 		e.load(w.path(file))
 		e.removeAfter(image)
 	}
-	id := strings.TrimSpace(e.docker("run", "-d", "--network=host", "--name", "newcomer", "newcomer:e2e"))
-	t.Cleanup(func() { e.docker("rm", "-f", id) })
-	answered := false
-	for range 100 {
-		status, body, err := httpGet("http://127.0.0.1:" + port + "/")
-		if answered = err == nil && status == http.StatusOK; answered {
-			if body != "Hello from an image without a shell.\n" {
-				t.Errorf("%q", body)
-			}
-			break
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	if !answered {
-		t.Fatalf("does not answer: %s", e.docker("logs", id))
+	container, _ := e.start("--name", "newcomer", "newcomer:e2e")
+	if status, body := e.get(container, port, "/"); status != http.StatusOK || body != "Hello from an image without a shell.\n" {
+		t.Errorf("status %d, %q", status, body)
 	}
 	if out, err := exec.Command("docker", "run", "--rm", "--entrypoint=sh", "newcomer:e2e", "-c", "true").CombinedOutput(); err == nil {
 		t.Errorf("has a shell: %s", out)

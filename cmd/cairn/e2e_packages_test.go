@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/apk/apktest"
+	"github.com/cairn-dev/cairn/packages/build/buildkit/buildkittest"
 	"github.com/cairn-dev/cairn/packages/tree"
 )
 
@@ -136,15 +136,10 @@ func TestPackagesOwn(t *testing.T) {
 	if out := e.docker("run", "--rm", "--network=none", "greet:e2e"); out != "hello, world\n" {
 		t.Errorf("the program says %q", out)
 	}
-	container := strings.TrimSpace(e.docker("run", "-d", "--network=host", "--entrypoint=/usr/bin/greet-service", "greet:e2e"))
-	t.Cleanup(func() { e.docker("rm", "-f", container) })
-	for range 50 {
-		if status, body, err := httpGet("http://127.0.0.1:" + port + "/"); err == nil && status == http.StatusOK && body == "hello, world\n" {
-			return
-		}
-		time.Sleep(100 * time.Millisecond)
+	container, _ := e.start("--entrypoint=/usr/bin/greet-service", "greet:e2e")
+	if status, body := e.get(container, port, "/"); status != http.StatusOK || body != "hello, world\n" {
+		t.Errorf("the service: status %d, %q", status, body)
 	}
-	t.Error("the service does not answer")
 }
 
 // The same packages, byte for byte, when root builds them here and when another user does,
@@ -178,59 +173,14 @@ func TestPackagesElsewhere(t *testing.T) {
 	w.same("here", "elsewhere")
 }
 
-// startBuildkit starts a daemon on loopback, and returns its address and process.
-func startBuildkit(t *testing.T) (string, *os.Process) {
-	t.Helper()
-	address := "tcp://127.0.0.1:" + freePort(t)
-	// Not t.TempDir: what runs on a daemon that is killed goes on for a moment.
-	root, err := os.MkdirTemp("", "cairn-buildkitd-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	log, err := os.Create(filepath.Join(root, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(filepath.Join(os.Getenv("CAIRN_E2E"), "bin", "buildkitd"), "--root", filepath.Join(root, "state"), "--addr", address,
-		"--oci-worker=true", "--containerd-worker=false")
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		_ = cmd.Wait()
-		if t.Failed() {
-			text, _ := os.ReadFile(log.Name())
-			t.Logf("%s", tail(string(text), 3000))
-		}
-		for range 20 { // a daemon that was killed leaves mounts
-			_ = exec.Command("sh", "-c", "awk '$5 ~ \"^"+root+"/\" {print $5}' /proc/self/mountinfo | xargs -r umount -l").Run()
-			if os.RemoveAll(root) == nil {
-				return
-			}
-			time.Sleep(200 * time.Millisecond)
-		}
-	})
-	for range 100 {
-		if c, err := net.Dial("tcp", strings.TrimPrefix(address, "tcp://")); err == nil {
-			_ = c.Close()
-			return address, cmd.Process
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	t.Fatal("buildkitd does not listen")
-	return "", nil
-}
-
 // The same packages, byte for byte, from two BuildKit daemons as from sandboxes here, also
 // when one of the daemons is killed meanwhile.
 func TestPackagesBuildkit(t *testing.T) {
 	w := newWorkshop(t)
 	definitions := projectFile(t, "testdata", "definitions")
 	w.build("here", definitions)
-	one, _ := startBuildkit(t)
-	two, process := startBuildkit(t)
+	one, _ := buildkittest.Start(t)
+	two, process := buildkittest.Start(t)
 	w.build("daemons", "--runner", "buildkit", "--buildkit", one+","+two, "--parallel", "2", definitions)
 	w.same("here", "daemons")
 	time.AfterFunc(time.Second, func() { _ = process.Kill() })

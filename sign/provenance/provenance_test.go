@@ -93,14 +93,7 @@ func TestPredicateIsSLSAs(t *testing.T) {
 				in.Builder, in.Invocation, in.Started, in.Finished = "", "", time.Time{}, time.Time{}
 			}
 			raw := predicateOf(t, in)
-			var p slsa.Provenance
-			if err := protojson.Unmarshal(raw, &p); err != nil {
-				t.Fatal(err)
-			}
-			if err := p.Validate(); err != nil {
-				t.Error(err)
-			}
-			again, err := protojson.Marshal(&p)
+			again, err := protojson.Marshal(readPredicate(t, raw))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -111,12 +104,22 @@ func TestPredicateIsSLSAs(t *testing.T) {
 	}
 }
 
-func TestStatementIsInTotos(t *testing.T) {
-	in := built(t)
-	raw, err := Statement(in.Result, "registry.example/team/app", predicateOf(t, in))
-	if err != nil {
+// readPredicate reads a predicate by in-toto's definition.
+func readPredicate(t testing.TB, raw []byte) *slsa.Provenance {
+	t.Helper()
+	var p slsa.Provenance
+	if err := protojson.Unmarshal(raw, &p); err != nil {
 		t.Fatal(err)
 	}
+	if err := p.Validate(); err != nil {
+		t.Error(err)
+	}
+	return &p
+}
+
+// readStatement reads a statement by in-toto's definition.
+func readStatement(t testing.TB, raw []byte) *intoto.Statement {
+	t.Helper()
 	var s intoto.Statement
 	if err := protojson.Unmarshal(raw, &s); err != nil {
 		t.Fatal(err)
@@ -124,6 +127,16 @@ func TestStatementIsInTotos(t *testing.T) {
 	if err := s.Validate(); err != nil {
 		t.Error(err)
 	}
+	return &s
+}
+
+func TestStatementIsInTotos(t *testing.T) {
+	in := built(t)
+	raw, err := Statement(in.Result, "registry.example/team/app", predicateOf(t, in))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := readStatement(t, raw)
 	if len(s.Subject) != 3 || s.Subject[0].Digest["sha256"] != in.Result.Digest.Hex || s.PredicateType != PredicateType || s.Subject[0].Name != "registry.example/team/app" {
 		t.Errorf("subjects %v, type %s", s.Subject, s.PredicateType)
 	}

@@ -10,9 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,11 +18,10 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/cairn-dev/cairn/packages/apk"
 	"github.com/cairn-dev/cairn/packages/apk/apktest"
 	"github.com/cairn-dev/cairn/packages/build/buildkit"
+	"github.com/cairn-dev/cairn/packages/build/buildkit/buildkittest"
 	"github.com/cairn-dev/cairn/packages/build/unpack"
 	"github.com/cairn-dev/cairn/packages/definition"
 	"github.com/cairn-dev/cairn/packages/distro"
@@ -34,78 +31,10 @@ import (
 
 // The tests build on real daemons, as root, which make e2e-buildkit prepares.
 
-// startDaemon starts a daemon on loopback, and returns its address and process.
+// startDaemon starts a daemon that works in any file system.
 func startDaemon(t *testing.T) (string, *os.Process) {
 	t.Helper()
-	dir := os.Getenv("CAIRN_E2E")
-	if dir == "" {
-		t.Skip("CAIRN_E2E is not set: make e2e-buildkit does")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := "tcp://" + l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	// Not t.TempDir: what runs on a daemon that is killed goes on for a moment.
-	root, err := os.MkdirTemp("", "cairn-buildkitd-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	log, err := os.Create(filepath.Join(root, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(filepath.Join(dir, "bin", "buildkitd"), "--root", filepath.Join(root, "state"), "--addr", address,
-		"--oci-worker=true", "--containerd-worker=false", "--oci-worker-snapshotter", "native")
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		_ = cmd.Wait()
-		if t.Failed() {
-			text, _ := os.ReadFile(log.Name())
-			t.Logf("%s", text[max(0, len(text)-3000):])
-		}
-		removeState(t, root)
-	})
-	for range 100 {
-		if c, err := net.Dial("tcp", strings.TrimPrefix(address, "tcp://")); err == nil {
-			_ = c.Close()
-			return address, cmd.Process
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	t.Fatal("buildkitd does not listen")
-	return "", nil
-}
-
-// removeState removes a daemon's directory once nothing is mounted below it: a
-// daemon that was killed leaves mounts.
-func removeState(t *testing.T, root string) {
-	for range 20 {
-		mounts, err := os.ReadFile("/proc/self/mountinfo")
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		mounted := false
-		for line := range strings.Lines(string(mounts)) {
-			if point := strings.Fields(line)[4]; strings.HasPrefix(point, root+"/") {
-				mounted = true
-				_ = unix.Unmount(point, 0)
-			}
-		}
-		if !mounted && os.RemoveAll(root) == nil {
-			return
-		}
-		time.Sleep(200 * time.Millisecond)
-	}
-	t.Logf("left behind: %s", root)
+	return buildkittest.Start(t, "--oci-worker-snapshotter", "native")
 }
 
 // builder makes packages on BuildKit daemons. The environment is an image of one
