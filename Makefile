@@ -82,7 +82,9 @@ e2e-containerd:
 
 # Definitions of ours and unmodified ones of Wolfi built in bubblewrap, tested, proved,
 # put into an image that runs, and compared with melange's own packages. The sources
-# and the environment come from Debian.
+# and the environment come from Debian; those that are in git from clones OWNER/NAME in
+# the directory CAIRN_GIT_MIRRORS. CAIRN_APK_TOOLS names programs of apk-tools, separated
+# by colons, that install what is built; without either its tests are left out, saying so.
 .PHONY: e2e-packages
 e2e-packages:
 	cmd/cairn/e2e/melange.sh $(E2E_CACHE)
